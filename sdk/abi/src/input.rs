@@ -113,7 +113,7 @@ pub enum Action {
     Claim {
         /// The credit.
         credit: CreditId,
-        /// Who sent it; the token's issuer for minted units.
+        /// Who sent or minted it.
         from: AccountId,
         /// Base units.
         amount: u128,

@@ -61,8 +61,14 @@ impl core::fmt::Display for SignatureError {
 
 impl core::error::Error for SignatureError {}
 
-/// What rules need of cryptography: a verdict on one signature over exact bytes.
+/// What rules need of cryptography: a verdict on one signature over exact bytes, and hashes other than BLAKE3.
 pub trait VerifySignature {
+    /// The digest of `bytes` by one of [`crate::import::hash_alg`]; `None` refuses an unknown algorithm.
+    fn digest(&self, algorithm: u32, bytes: &[u8]) -> Option<[u8; 32]> {
+        let _ = (algorithm, bytes);
+        None
+    }
+
     /// Checks `signature` by `public_key` over `message`, which already carries the suite and the domain.
     ///
     /// # Errors

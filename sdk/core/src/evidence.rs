@@ -1,0 +1,290 @@
+//! Evidence as it travels inside a transition: signed by others, verified by the host, shown to policies.
+
+use crate::{KeySet, KeySetId, SignKind, VerifiedEvidence, hash, merkle, signing_message, tag};
+use alloc::{string::String, vec::Vec};
+use borsh::{BorshDeserialize, BorshSerialize};
+use dsm_abi::{
+    AccountId, Digest, Evidence, Field, NetworkId, SignatureError, Suite, VerifySignature, encode,
+};
+
+/// Bytes of an attestation's payload or of a preimage.
+const PAYLOAD_BYTES_MAX: usize = 1024;
+/// Claims that one presentation discloses.
+const DISCLOSED_MAX: usize = 16;
+
+/// What an issuer signs about a subject.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Credential {
+    /// The account that issues it.
+    pub issuer: AccountId,
+    /// The account it is about.
+    pub subject: AccountId,
+    /// The kind of credential, such as `kyc/1`, at most 64 bytes.
+    pub schema: String,
+    /// The issuer's serial, for revocation.
+    pub serial: Digest,
+    /// When it ends, in ms since the Unix epoch.
+    pub expires_ms: u64,
+    /// How many claims there are.
+    pub claims: u16,
+    /// The root of the tree that [`claims_tree`] makes.
+    pub claims_root: Digest,
+}
+
+/// A claim with what proves that it is under the credential's root.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DisclosedClaim {
+    /// Its position.
+    pub index: u16,
+    /// The claim.
+    pub claim: Field,
+    /// Hides claims that are not disclosed from guessing.
+    pub salt: [u8; 16],
+    /// The siblings, nearest first.
+    pub path: Vec<Digest>,
+}
+
+/// A credential with the claims that its subject chooses to show.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CredentialPresentation {
+    /// The credential.
+    pub credential: Credential,
+    /// The issuer's key: an index into its key set.
+    pub key: u8,
+    /// The key's suite.
+    pub suite: Suite,
+    /// The issuer's signature over the credential.
+    pub signature: Vec<u8>,
+    /// The shown claims.
+    pub disclosed: Vec<DisclosedClaim>,
+}
+
+/// A statement that a key of an account signs for one transition of somebody to carry.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Attestation {
+    /// The account whose key signs.
+    pub account: AccountId,
+    /// What the statement is about, at most 64 bytes.
+    pub topic: String,
+    /// At most 1,024 bytes.
+    pub payload: Vec<u8>,
+    /// Makes it one-time.
+    pub nonce: [u8; 32],
+}
+
+/// A preimage of a digest.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct HashPreimage {
+    /// One of [`dsm_abi::import::hash_alg`].
+    pub algorithm: u32,
+    /// The digest.
+    pub digest: Digest,
+    /// At most 1,024 bytes.
+    pub preimage: Vec<u8>,
+}
+
+/// Evidence inside a transition.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum EvidenceProof {
+    /// May be shown as often as its subject likes.
+    Credential(CredentialPresentation),
+    /// Consumed once.
+    HashPreimage(HashPreimage),
+    /// Consumed once.
+    Attestation {
+        /// The statement.
+        attestation: Attestation,
+        /// The key: an index into the account's key set.
+        key: u8,
+        /// The key's suite.
+        suite: Suite,
+        /// The signature over the statement.
+        signature: Vec<u8>,
+    },
+}
+
+/// Why evidence does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// A size or count breaks its limit.
+    #[error("malformed or too long")]
+    Malformed,
+    /// The account that signed it does not exist.
+    #[error("its account {0} does not exist")]
+    UnknownAccount(AccountId),
+    /// The key index or suite is not the account's.
+    #[error("the account has no such key")]
+    UnknownKey,
+    /// The signature does not count.
+    #[error("{0}")]
+    Signature(SignatureError),
+    /// A disclosed claim is not under the root.
+    #[error("a disclosed claim is not part of the credential")]
+    Claim,
+    /// The preimage does not hash to the digest.
+    #[error("the preimage does not hash to the digest")]
+    Preimage,
+}
+
+/// The root and, for each claim, its disclosure: what an issuer computes before it signs.
+pub fn claims_tree(claims: &[(Field, [u8; 16])]) -> (Digest, Vec<DisclosedClaim>) {
+    let leaves: Vec<Digest> = claims.iter().map(|(claim, salt)| claim_leaf(claim, salt)).collect();
+    let disclosed = claims
+        .iter()
+        .enumerate()
+        .map(|(index, (claim, salt))| DisclosedClaim {
+            index: index as u16,
+            claim: claim.clone(),
+            salt: *salt,
+            path: merkle::path(&leaves, index),
+        })
+        .collect();
+    (merkle::root(&leaves), disclosed)
+}
+
+fn claim_leaf(claim: &Field, salt: &[u8; 16]) -> Digest {
+    merkle::leaf(&encode(&(claim, salt)))
+}
+
+/// What verifying evidence needs: the network, the keys of its account, and cryptography unless the evidence
+/// was verified before it was written to the log.
+pub(crate) struct EvidenceContext<'a> {
+    pub(crate) network: NetworkId,
+    pub(crate) keys: &'a dyn crate::KeyDirectory,
+    pub(crate) verifier: Option<&'a dyn VerifySignature>,
+}
+
+impl EvidenceProof {
+    pub(crate) fn verify(&self, context: &EvidenceContext<'_>) -> Result<VerifiedEvidence, EvidenceError> {
+        match self {
+            EvidenceProof::Credential(presentation) => verify_credential(presentation, context),
+            EvidenceProof::HashPreimage(preimage) => verify_preimage(preimage, context),
+            EvidenceProof::Attestation { attestation, key, suite, signature } => {
+                verify_attestation(attestation, (*key, *suite, signature), context)
+            }
+        }
+    }
+}
+
+fn verify_credential(
+    presentation: &CredentialPresentation,
+    context: &EvidenceContext<'_>,
+) -> Result<VerifiedEvidence, EvidenceError> {
+    let credential = &presentation.credential;
+    if credential.schema.len() > 64 || presentation.disclosed.len() > DISCLOSED_MAX {
+        return Err(EvidenceError::Malformed);
+    }
+    let (set_id, keys) =
+        context.keys.key_set(&credential.issuer).ok_or(EvidenceError::UnknownAccount(credential.issuer))?;
+    verify_signature(
+        context,
+        &keys,
+        (presentation.key, presentation.suite, &presentation.signature),
+        SignKind::Credential,
+        &encode(credential),
+    )?;
+    for disclosed in &presentation.disclosed {
+        let leaf = claim_leaf(&disclosed.claim, &disclosed.salt);
+        let root = merkle::root_of(
+            leaf,
+            usize::from(disclosed.index),
+            usize::from(credential.claims),
+            &disclosed.path,
+        );
+        if root != Some(credential.claims_root) {
+            return Err(EvidenceError::Claim);
+        }
+    }
+    Ok(VerifiedEvidence {
+        view: Evidence::Credential {
+            issuer: credential.issuer,
+            subject: credential.subject,
+            schema: credential.schema.clone(),
+            serial: credential.serial,
+            expires_ms: credential.expires_ms,
+            claims: presentation.disclosed.iter().map(|disclosed| disclosed.claim.clone()).collect(),
+        },
+        signed_by: Some((credential.issuer, set_id)),
+        expires_ms: Some(credential.expires_ms),
+        nullifier: None,
+    })
+}
+
+fn verify_preimage(
+    preimage: &HashPreimage,
+    context: &EvidenceContext<'_>,
+) -> Result<VerifiedEvidence, EvidenceError> {
+    if preimage.preimage.len() > PAYLOAD_BYTES_MAX {
+        return Err(EvidenceError::Malformed);
+    }
+    if let Some(verifier) = context.verifier
+        && verifier.digest(preimage.algorithm, &preimage.preimage) != Some(preimage.digest.0)
+    {
+        return Err(EvidenceError::Preimage);
+    }
+    Ok(VerifiedEvidence {
+        view: Evidence::HashPreimage {
+            algorithm: preimage.algorithm,
+            digest: preimage.digest,
+            preimage: preimage.preimage.clone(),
+        },
+        signed_by: None,
+        expires_ms: None,
+        nullifier: Some(hash(
+            tag::NULLIFIER,
+            &[b"preimage", &preimage.algorithm.to_le_bytes(), &preimage.digest.0],
+        )),
+    })
+}
+
+fn verify_attestation(
+    attestation: &Attestation,
+    signature: (u8, Suite, &[u8]),
+    context: &EvidenceContext<'_>,
+) -> Result<VerifiedEvidence, EvidenceError> {
+    if attestation.topic.len() > 64 || attestation.payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(EvidenceError::Malformed);
+    }
+    let (set_id, keys) = context
+        .keys
+        .key_set(&attestation.account)
+        .ok_or(EvidenceError::UnknownAccount(attestation.account))?;
+    let bytes = encode(attestation);
+    verify_signature(context, &keys, signature, SignKind::Attestation, &bytes)?;
+    let entry = keys.keys.get(usize::from(signature.0)).ok_or(EvidenceError::UnknownKey)?;
+    Ok(VerifiedEvidence {
+        view: Evidence::Attestation {
+            account: attestation.account,
+            key: entry.key.id(),
+            role: entry.role,
+            topic: attestation.topic.clone(),
+            payload: attestation.payload.clone(),
+        },
+        signed_by: Some((attestation.account, set_id)),
+        expires_ms: None,
+        nullifier: Some(hash(tag::NULLIFIER, &[b"attestation", &bytes])),
+    })
+}
+
+fn verify_signature(
+    context: &EvidenceContext<'_>,
+    keys: &KeySet,
+    (key, suite, signature): (u8, Suite, &[u8]),
+    kind: SignKind,
+    body: &[u8],
+) -> Result<(), EvidenceError> {
+    let entry = keys.keys.get(usize::from(key)).ok_or(EvidenceError::UnknownKey)?;
+    if entry.key.suite != suite {
+        return Err(EvidenceError::UnknownKey);
+    }
+    let Some(verifier) = context.verifier else { return Ok(()) };
+    let message = signing_message(suite, context.network, kind, body);
+    verifier.verify_signature(suite, &entry.key.bytes, &message, signature).map_err(EvidenceError::Signature)
+}
+
+impl VerifiedEvidence {
+    /// The account and the key set by which the evidence was verified.
+    pub fn signed_by(&self) -> Option<(AccountId, KeySetId)> {
+        self.signed_by
+    }
+}

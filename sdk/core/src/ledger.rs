@@ -1,0 +1,420 @@
+//! The ledger: every account and token at its head, and the one way to change them.
+
+use crate::settle::{AccountChange, TokenChange};
+use crate::{
+    Account, AccountState, Changes, Compact, Event, KeyDirectory, KeySet, KeySetId, NetworkGenesis,
+    PolicyEffects, SignedTransition, StateSpace, Status, Token, TokenState, Trie, hash, tag,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+use dsm_abi::{
+    AccountId, CreditId, Description, Digest, Hold, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId,
+    TransitionId, encode,
+};
+
+/// Units that wait for their recipient to claim them.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Credit {
+    /// The credit.
+    pub id: CreditId,
+    /// The token.
+    pub token: TokenId,
+    /// Who sent or minted it.
+    pub from: AccountId,
+    /// Who may claim it.
+    pub to: AccountId,
+    /// Base units.
+    pub amount: u128,
+    /// The sender's memo.
+    pub memo: Vec<u8>,
+    /// When it was made, in ms since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// A published policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRecord {
+    /// The policy.
+    pub policy: PolicyId,
+    /// BLAKE3-256 of the module's bytes.
+    pub module: Digest,
+    /// The key that signed the package.
+    pub author: KeyId,
+    /// The account that published it.
+    pub publisher: AccountId,
+    /// What it says of itself.
+    pub description: Arc<Description>,
+}
+
+/// Where all units of a token are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// The supply that the token states.
+    pub supply: u128,
+    /// The sum of all balances.
+    pub balances: u128,
+    /// The sum of all unclaimed credits.
+    pub inbox: u128,
+    /// The sum of all live holds; part of the balances.
+    pub held: u128,
+}
+
+/// A change of one account's balance, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Movement {
+    /// The account.
+    pub account: AccountId,
+    /// The token.
+    pub token: TokenId,
+    /// Base units that came.
+    pub received: u128,
+    /// Base units that went.
+    pub sent: u128,
+}
+
+/// What an accepted transition did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The transition.
+    pub transition: TransitionId,
+    /// The time that the sequencer gave it, in ms since the Unix epoch.
+    pub time_ms: u64,
+    /// The new heads of all accounts that moved.
+    pub accounts: Vec<AccountState>,
+    /// The new heads of all tokens that moved.
+    pub tokens: Vec<TokenState>,
+    /// Credits that now wait.
+    pub credits: Vec<Credit>,
+    /// Credits that were claimed.
+    pub claimed: Vec<CreditId>,
+    /// Changes of balances.
+    pub movements: Vec<Movement>,
+    /// What policies told.
+    pub events: Vec<Event>,
+    /// The transition with its signatures.
+    pub signed: SignedTransition,
+    /// What policies asked for.
+    pub effects: Vec<PolicyEffects>,
+    /// Descriptions of the policies it published, in the order of its operations.
+    pub published: Vec<Description>,
+}
+
+/// Every account and token at its head.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    network: NetworkId,
+    time_ms: u64,
+    accounts: BTreeMap<AccountId, Account>,
+    tokens: BTreeMap<TokenId, Token>,
+    policies: BTreeMap<PolicyId, PolicyRecord>,
+    credits: BTreeMap<CreditId, Credit>,
+    inboxes: BTreeSet<(AccountId, CreditId)>,
+    hold_owners: BTreeMap<HoldId, AccountId>,
+    consumed: BTreeSet<Digest>,
+    account_heads: Trie<Compact>,
+    token_heads: Trie<Compact>,
+    credit_leaves: Trie<Compact>,
+}
+
+impl KeyDirectory for Ledger {
+    fn key_set(&self, account: &AccountId) -> Option<(KeySetId, Arc<KeySet>)> {
+        let account = self.accounts.get(account)?;
+        Some((account.state.keys, Arc::clone(&account.keys)))
+    }
+}
+
+impl Ledger {
+    /// An empty ledger of the network that begins with `genesis`.
+    pub fn new(genesis: &NetworkGenesis) -> Ledger {
+        Ledger {
+            network: genesis.network(),
+            time_ms: genesis.created_ms,
+            accounts: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            credits: BTreeMap::new(),
+            inboxes: BTreeSet::new(),
+            hold_owners: BTreeMap::new(),
+            consumed: BTreeSet::new(),
+            account_heads: Trie::default(),
+            token_heads: Trie::default(),
+            credit_leaves: Trie::default(),
+        }
+    }
+
+    /// The network.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// The time of the last transition, in ms since the Unix epoch.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// An account at its head.
+    pub fn account(&self, account: &AccountId) -> Option<&Account> {
+        self.accounts.get(account)
+    }
+
+    /// All accounts, in order.
+    pub fn accounts(&self) -> impl Iterator<Item = (&AccountId, &Account)> {
+        self.accounts.iter()
+    }
+
+    /// A token at its head.
+    pub fn token(&self, token: &TokenId) -> Option<&Token> {
+        self.tokens.get(token)
+    }
+
+    /// All tokens, in order.
+    pub fn tokens(&self) -> impl Iterator<Item = (&TokenId, &Token)> {
+        self.tokens.iter()
+    }
+
+    /// A published policy.
+    pub fn policy(&self, policy: &PolicyId) -> Option<&PolicyRecord> {
+        self.policies.get(policy)
+    }
+
+    /// All published policies, in order.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyRecord> {
+        self.policies.values()
+    }
+
+    /// A credit that waits.
+    pub fn credit(&self, credit: &CreditId) -> Option<&Credit> {
+        self.credits.get(credit)
+    }
+
+    /// The credits that wait for `account`, in order of their ids, after `after`.
+    pub fn inbox(&self, account: AccountId, after: Option<CreditId>) -> impl Iterator<Item = &Credit> {
+        use core::ops::Bound::{Excluded, Included};
+        let start = match after {
+            Some(credit) => Excluded((account, credit)),
+            None => Included((account, CreditId([0; 32]))),
+        };
+        self.inboxes
+            .range((start, Included((account, CreditId([0xff; 32])))))
+            .filter_map(|(_, credit)| self.credits.get(credit))
+    }
+
+    /// A hold, live or expired and not yet cleared.
+    pub fn hold(&self, hold: &HoldId) -> Option<&Hold> {
+        self.accounts.get(self.hold_owners.get(hold)?)?.holds.get(hold)
+    }
+
+    /// Whether one-time evidence was used.
+    pub fn is_consumed(&self, nullifier: &Digest) -> bool {
+        self.consumed.contains(nullifier)
+    }
+
+    /// Where all units of `token` are. Walks every account: for tests and audits.
+    pub fn totals(&self, token: &TokenId) -> Totals {
+        let holds = |account: &Account| -> u128 {
+            account.live_holds(*token, self.time_ms).map(|hold| hold.amount).sum()
+        };
+        Totals {
+            supply: self.tokens.get(token).map_or(0, |token| token.state.supply),
+            balances: self.accounts.values().map(|account| account.balance(token)).sum(),
+            inbox: self.credits.values().filter(|credit| credit.token == *token).map(|c| c.amount).sum(),
+            held: self.accounts.values().map(holds).sum(),
+        }
+    }
+
+    /// The tries over the heads of accounts, the heads of tokens and the waiting credits. A clone is a snapshot.
+    pub(crate) fn tries(&mut self) -> (&mut Trie<Compact>, &mut Trie<Compact>, &mut Trie<Compact>) {
+        (&mut self.account_heads, &mut self.token_heads, &mut self.credit_leaves)
+    }
+
+    /// Moves the heads. Cannot fail: [`Ledger::settle`] checked everything against this same state.
+    pub fn commit(&mut self, changes: Changes) -> Applied {
+        let Changes { verified, time_ms, effects, published, accounts, tokens, .. } = changes;
+        let transition = verified.id();
+        self.time_ms = time_ms;
+        self.consumed.extend(changes.nullifiers);
+        for credit in &changes.claimed {
+            self.take_credit(credit);
+        }
+        for credit in &changes.new_credits {
+            self.put_credit(credit.clone());
+        }
+        let movements = movements(&accounts);
+        let accounts = accounts
+            .into_iter()
+            .map(|(account, change)| self.move_account(account, change, transition))
+            .collect();
+        let tokens =
+            tokens.into_iter().map(|(token, change)| self.move_token(token, change, transition)).collect();
+        let descriptions = published.iter().map(|record| (*record.description).clone()).collect();
+        self.policies.extend(published.into_iter().map(|record| (record.policy, record)));
+        Applied {
+            transition,
+            time_ms,
+            accounts,
+            tokens,
+            credits: changes.new_credits,
+            claimed: changes.claimed.into_iter().collect(),
+            movements,
+            events: changes.events,
+            signed: verified.into_signed(),
+            effects,
+            published: descriptions,
+        }
+    }
+
+    fn put_credit(&mut self, credit: Credit) {
+        self.credit_leaves.insert(credit.id.0, credit_leaf(&credit));
+        self.inboxes.insert((credit.to, credit.id));
+        self.credits.insert(credit.id, credit);
+    }
+
+    fn take_credit(&mut self, credit: &CreditId) {
+        if let Some(taken) = self.credits.remove(credit) {
+            self.inboxes.remove(&(taken.to, taken.id));
+            self.credit_leaves.remove(&credit.0);
+        }
+    }
+
+    fn move_account(
+        &mut self,
+        id: AccountId,
+        change: AccountChange,
+        transition: TransitionId,
+    ) -> AccountState {
+        if let Some(genesis) = change.created {
+            let account = new_account(id, genesis.keys, transition);
+            self.account_heads.insert(id.0, Digest(account.head.0));
+            let state = account.state.clone();
+            self.accounts.insert(id, account);
+            return state;
+        }
+        let time_ms = self.time_ms;
+        let account = self.accounts.get_mut(&id).expect("settle found it");
+        let expired: Vec<HoldId> =
+            account.holds.values().filter(|hold| !hold.is_live(time_ms)).map(|hold| hold.id).collect();
+        for hold in change.ended_holds.iter().chain(&expired) {
+            account.remove_hold(hold);
+            self.hold_owners.remove(hold);
+        }
+        for hold in change.new_holds.into_iter().chain(change.extended_holds) {
+            self.hold_owners.insert(hold.id, id);
+            account.set_hold(hold);
+        }
+        let touched: BTreeSet<TokenId> = [&change.debits, &change.executed, &change.credits]
+            .iter()
+            .flat_map(|m| m.keys().copied())
+            .collect();
+        for token in touched {
+            let part = |sums: &BTreeMap<TokenId, u128>| sums.get(&token).copied().unwrap_or(0);
+            let left = account.balance(&token) - part(&change.debits) - part(&change.executed);
+            let balance = left.checked_add(part(&change.credits)).expect("no more than the supply, a u128");
+            account.set_balance(token, balance);
+        }
+        for (key, tip) in change.tips {
+            account.set_tip(key, tip);
+        }
+        if let Some(keys) = change.keys {
+            account.state.keys = keys.id();
+            account.keys = Arc::new(keys);
+        }
+        let state = &mut account.state;
+        state.height += 1;
+        state.parent = account.head;
+        state.transition = transition;
+        state.assets_root = account.assets.root();
+        state.holds_root = account.hold_leaves.root();
+        state.relationships_root = account.relationships.root();
+        state.status = change.status.unwrap_or(state.status);
+        state.precommitment = change.precommitment;
+        account.head = state.id();
+        self.account_heads.insert(id.0, Digest(account.head.0));
+        account.state.clone()
+    }
+
+    fn move_token(&mut self, id: TokenId, change: TokenChange, transition: TransitionId) -> TokenState {
+        let created = change.created.map(Token::new);
+        let is_new = created.is_some();
+        let token = match created {
+            Some(token) => self.tokens.entry(id).or_insert(token),
+            None => self.tokens.get_mut(&id).expect("settle found it"),
+        };
+        for ((index, key), value) in change.writes {
+            token.write(index, key, value);
+        }
+        for (account, frozen) in change.frozen {
+            token.set_frozen(account, frozen);
+        }
+        if !is_new {
+            token.state.parent = token.state.id();
+            token.state.height += 1;
+        }
+        token.state.supply = token.state.supply + change.minted - change.burned;
+        token.state.transition = transition;
+        token.state.state_root = token.leaves.root();
+        self.token_heads.insert(id.0, Digest(token.state.id().0));
+        token.state.clone()
+    }
+
+    /// The state space of a policy of a token, or an empty one.
+    pub fn space(&self, token: &TokenId, policy_index: u8) -> Arc<StateSpace> {
+        self.tokens.get(token).and_then(|token| token.space(policy_index)).cloned().unwrap_or_default()
+    }
+}
+
+/// The leaf that commits to a credit.
+pub(crate) fn credit_leaf(credit: &Credit) -> Digest {
+    hash(tag::CREDIT_LEAF, &[&encode(credit)])
+}
+
+fn new_account(account: AccountId, keys: KeySet, transition: TransitionId) -> Account {
+    let mut relationships = Trie::default();
+    let state = AccountState {
+        account,
+        height: 0,
+        parent: StateId::NONE,
+        transition,
+        keys: keys.id(),
+        assets_root: Digest::default(),
+        holds_root: Digest::default(),
+        relationships_root: relationships.root(),
+        status: Status::Active,
+        precommitment: None,
+    };
+    Account {
+        head: state.id(),
+        state,
+        keys: Arc::new(keys),
+        balances: BTreeMap::new(),
+        holds: BTreeMap::new(),
+        tips: BTreeMap::new(),
+        assets: Trie::default(),
+        hold_leaves: Trie::default(),
+        relationships,
+    }
+}
+
+fn movements(accounts: &BTreeMap<AccountId, AccountChange>) -> Vec<Movement> {
+    let mut movements = Vec::new();
+    for (account, change) in accounts {
+        let mut tokens: BTreeMap<TokenId, (u128, u128)> = BTreeMap::new();
+        for (token, amount) in &change.credits {
+            tokens.entry(*token).or_default().0 += amount;
+        }
+        for (token, amount) in change.debits.iter().chain(&change.executed) {
+            tokens.entry(*token).or_default().1 += amount;
+        }
+        movements.extend(tokens.into_iter().map(|(token, (received, sent))| Movement {
+            account: *account,
+            token,
+            received,
+            sent,
+        }));
+    }
+    movements
+}

@@ -1,0 +1,279 @@
+//! Why a verified transition is not accepted. Every variant has a stable code; none changes anything.
+
+use alloc::string::String;
+use dsm_abi::{AccountId, CreditId, Denial, Digest, HoldId, PolicyId, StateId, TokenId, ValueType};
+
+/// Why a verified transition is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The window has not begun.
+    #[error("valid from {valid_from_ms} ms, it is {time_ms} ms")]
+    NotYetValid {
+        /// When it begins.
+        valid_from_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// The window has ended.
+    #[error("valid until {valid_until_ms} ms, it is {time_ms} ms")]
+    Expired {
+        /// When it ended.
+        valid_until_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// The account does not exist.
+    #[error("account {0} does not exist")]
+    UnknownAccount(AccountId),
+    /// The account exists already.
+    #[error("account {0} exists already")]
+    AccountExists(AccountId),
+    /// The account was closed.
+    #[error("account {0} is revoked")]
+    Revoked(AccountId),
+    /// The parent is not the account's head.
+    #[error("the head of {account} is {head} at height {height}, not {found}")]
+    StaleParent {
+        /// The account.
+        account: AccountId,
+        /// Its head.
+        head: StateId,
+        /// The head's height.
+        height: u64,
+        /// The parent that the transition names.
+        found: StateId,
+    },
+    /// The signatures were checked by keys that are not the account's any more.
+    #[error("the keys of {0} changed while the transition was on its way")]
+    KeysChanged(AccountId),
+    /// The account bound itself to another transition.
+    #[error("until {until_ms} ms {account} can only sign a transition of shape {shape}")]
+    Precommitted {
+        /// The account.
+        account: AccountId,
+        /// The shape.
+        shape: Digest,
+        /// When the binding ends.
+        until_ms: u64,
+    },
+    /// Evidence has ended.
+    #[error("evidence {index} ended at {expires_ms} ms")]
+    EvidenceExpired {
+        /// Its position.
+        index: usize,
+        /// When it ended.
+        expires_ms: u64,
+    },
+    /// One-time evidence was used before, or stands twice.
+    #[error("evidence {index} was used before")]
+    EvidenceConsumed {
+        /// Its position.
+        index: usize,
+    },
+    /// The token does not exist.
+    #[error("token {0} does not exist")]
+    UnknownToken(TokenId),
+    /// The token exists already.
+    #[error("token {0} exists already")]
+    TokenExists(TokenId),
+    /// The policy is not published, or the node does not hold its package.
+    #[error("policy {0} is missing")]
+    PolicyMissing(PolicyId),
+    /// The policy is published already.
+    #[error("policy {0} is published already")]
+    PolicyExists(PolicyId),
+    /// The published module or author is not the package's.
+    #[error("the publication of {0} does not match its package")]
+    PublicationMismatch(PolicyId),
+    /// The token has no policy at this position.
+    #[error("token {token} has no policy {index}")]
+    UnknownPolicyIndex {
+        /// The token.
+        token: TokenId,
+        /// The position.
+        index: u8,
+    },
+    /// Parameters do not fit the policy's description.
+    #[error("policy {policy_index}: parameter {name} must be {expected:?}")]
+    BadParameter {
+        /// The policy's position.
+        policy_index: usize,
+        /// The parameter.
+        name: String,
+        /// Its type.
+        expected: ValueType,
+    },
+    /// The number of parameters does not fit the policy's description.
+    #[error("policy {policy_index} takes {expected} parameters, not {found}")]
+    ParameterCount {
+        /// The policy's position.
+        policy_index: usize,
+        /// How many it takes.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// No such credit, or it was claimed.
+    #[error("credit {0} does not exist or was claimed")]
+    UnknownCredit(CreditId),
+    /// The credit is somebody else's.
+    #[error("credit {0} is not for this account")]
+    NotRecipient(CreditId),
+    /// No such hold, or it was ended.
+    #[error("hold {0} does not exist or has ended")]
+    UnknownHold(HoldId),
+    /// The hold's kind does not let this account do this.
+    #[error("this account may not do this with hold {0}")]
+    HoldNotPermitted(HoldId),
+    /// Two operations end or extend one hold, or claim one credit.
+    #[error("two operations use one hold or credit")]
+    UsedTwice,
+    /// Too many live holds.
+    #[error("{account} has {} live holds in {token}, the most there can be", dsm_abi::limit::HOLDS_MAX)]
+    TooManyHolds {
+        /// The account.
+        account: AccountId,
+        /// The token.
+        token: TokenId,
+    },
+    /// A policy froze the account for this token.
+    #[error("{account} is frozen for {token}")]
+    Frozen {
+        /// The account.
+        account: AccountId,
+        /// The token.
+        token: TokenId,
+    },
+    /// The balance is too small.
+    #[error("{account} has {balance} of {token} and needs {needed}")]
+    InsufficientFunds {
+        /// The account.
+        account: AccountId,
+        /// The token.
+        token: TokenId,
+        /// Its balance before.
+        balance: u128,
+        /// What the transition takes or holds in all.
+        needed: u128,
+    },
+    /// The balance would do, but holds leave too little.
+    #[error("{account} has {available} of {token} that is not held and needs {needed}")]
+    UnderHold {
+        /// The account.
+        account: AccountId,
+        /// The token.
+        token: TokenId,
+        /// What is not held.
+        available: u128,
+        /// What the transition takes or holds in all.
+        needed: u128,
+    },
+    /// A sum leaves the range of u128.
+    #[error("amounts of {0} overflow")]
+    Overflow(TokenId),
+    /// More units than the token's cap.
+    #[error("the supply of {token} would be {supply}, its cap is {cap}")]
+    OverCap {
+        /// The token.
+        token: TokenId,
+        /// The supply it would have.
+        supply: u128,
+        /// The cap.
+        cap: u128,
+    },
+    /// Two legs write one key of a policy's state.
+    #[error("two operations write one key of policy {policy_index} of {token}")]
+    WriteConflict {
+        /// The token.
+        token: TokenId,
+        /// The policy's position.
+        policy_index: u8,
+    },
+    /// A policy asked for something that the host does not allow.
+    #[error("policy {policy_index} of {token} asked for what it may not: {what}")]
+    EffectNotPermitted {
+        /// The token.
+        token: TokenId,
+        /// The policy's position.
+        policy_index: u8,
+        /// What.
+        what: &'static str,
+    },
+    /// A policy refused.
+    #[error("policy {policy_index} of {token} refuses operation {leg}: {} {}", denial.code, denial.reason)]
+    Denied {
+        /// The token.
+        token: TokenId,
+        /// The policy.
+        policy: PolicyId,
+        /// Its position.
+        policy_index: u8,
+        /// The operation's position, or beyond for what a policy requested.
+        leg: usize,
+        /// The policy's words.
+        denial: Denial,
+    },
+    /// A policy failed; that refuses too.
+    #[error("policy {policy_index} of {token} failed on operation {leg}: {fault}")]
+    Fault {
+        /// The token.
+        token: TokenId,
+        /// The policy.
+        policy: PolicyId,
+        /// Its position.
+        policy_index: u8,
+        /// The operation's position.
+        leg: usize,
+        /// The engine's stable word for the fault.
+        fault: String,
+    },
+    /// The node could not reach a verdict. Not a refusal of the transition: the same bytes may be tried again.
+    #[error("no verdict: {0}")]
+    NoVerdict(String),
+    /// The rules would have broken conservation. Never seen; checked all the same.
+    #[error("conservation of {0} would break")]
+    Conservation(TokenId),
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotYetValid { .. } => "not_yet_valid",
+            Refusal::Expired { .. } => "expired",
+            Refusal::UnknownAccount(_) => "unknown_account",
+            Refusal::AccountExists(_) => "account_exists",
+            Refusal::Revoked(_) => "account_revoked",
+            Refusal::StaleParent { .. } => "stale_parent",
+            Refusal::KeysChanged(_) => "keys_changed",
+            Refusal::Precommitted { .. } => "precommitted",
+            Refusal::EvidenceExpired { .. } => "evidence_expired",
+            Refusal::EvidenceConsumed { .. } => "evidence_consumed",
+            Refusal::UnknownToken(_) => "unknown_token",
+            Refusal::TokenExists(_) => "token_exists",
+            Refusal::PolicyMissing(_) => "policy_missing",
+            Refusal::PolicyExists(_) => "policy_exists",
+            Refusal::PublicationMismatch(_) => "publication_mismatch",
+            Refusal::UnknownPolicyIndex { .. } => "unknown_policy_index",
+            Refusal::BadParameter { .. } => "bad_parameter",
+            Refusal::ParameterCount { .. } => "parameter_count",
+            Refusal::UnknownCredit(_) => "unknown_credit",
+            Refusal::NotRecipient(_) => "not_recipient",
+            Refusal::UnknownHold(_) => "unknown_hold",
+            Refusal::HoldNotPermitted(_) => "hold_not_permitted",
+            Refusal::UsedTwice => "used_twice",
+            Refusal::TooManyHolds { .. } => "too_many_holds",
+            Refusal::Frozen { .. } => "account_frozen",
+            Refusal::InsufficientFunds { .. } => "insufficient_funds",
+            Refusal::UnderHold { .. } => "under_hold",
+            Refusal::Overflow(_) => "amount_overflow",
+            Refusal::OverCap { .. } => "over_cap",
+            Refusal::WriteConflict { .. } => "write_conflict",
+            Refusal::EffectNotPermitted { .. } => "effect_not_permitted",
+            Refusal::Denied { .. } => "policy_denied",
+            Refusal::Fault { .. } => "policy_fault",
+            Refusal::NoVerdict(_) => "no_verdict",
+            Refusal::Conservation(_) => "conservation",
+        }
+    }
+}

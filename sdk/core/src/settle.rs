@@ -1,0 +1,567 @@
+//! The rules that the host keeps whatever a policy says: from an approved transition to the changes it makes.
+//!
+//! Everything is checked against the state before the transition: what leaves an account or is newly held in it
+//! must be available beforehand, so the order of operations never matters.
+
+use crate::judge::terms_of;
+use crate::{
+    Approved, Credit, Genesis, KeySet, Ledger, Operation, OperationKind, PolicyEffects, PolicyRecord,
+    Precommitment, Refusal, Status, TokenTerms, VerifiedTransition, hash, relationship_key, tag,
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+use dsm_abi::{
+    AccountId, Action, CreditId, Digest, Effect, Hold, HoldId, HoldKind, Leg, PolicyId, TokenId,
+    TransitionId, encode, limit,
+};
+
+/// An entry of the event stream that a policy added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The token.
+    pub token: TokenId,
+    /// The policy's position.
+    pub policy_index: u8,
+    /// What it is about.
+    pub topic: String,
+    /// The content.
+    pub payload: Vec<u8>,
+}
+
+/// What an account's move consists of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AccountChange {
+    pub(crate) created: Option<Genesis>,
+    pub(crate) keys: Option<KeySet>,
+    pub(crate) status: Option<Status>,
+    pub(crate) precommitment: Option<Precommitment>,
+    /// Taken from what is available.
+    pub(crate) debits: BTreeMap<TokenId, u128>,
+    /// Taken out of a hold that ends.
+    pub(crate) executed: BTreeMap<TokenId, u128>,
+    pub(crate) credits: BTreeMap<TokenId, u128>,
+    pub(crate) new_holds: Vec<Hold>,
+    pub(crate) extended_holds: Vec<Hold>,
+    pub(crate) ended_holds: BTreeSet<HoldId>,
+    pub(crate) tips: BTreeMap<Digest, Digest>,
+}
+
+/// What a token's move consists of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TokenChange {
+    pub(crate) created: Option<TokenTerms>,
+    pub(crate) minted: u128,
+    pub(crate) burned: u128,
+    pub(crate) writes: BTreeMap<(u8, Vec<u8>), Option<Vec<u8>>>,
+    pub(crate) frozen: BTreeMap<AccountId, bool>,
+}
+
+/// Everything that a transition changes; only [`Ledger::commit`] can use it.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    pub(crate) verified: VerifiedTransition,
+    pub(crate) time_ms: u64,
+    pub(crate) effects: Vec<PolicyEffects>,
+    pub(crate) published: Vec<PolicyRecord>,
+    pub(crate) accounts: BTreeMap<AccountId, AccountChange>,
+    pub(crate) tokens: BTreeMap<TokenId, TokenChange>,
+    pub(crate) new_credits: Vec<Credit>,
+    pub(crate) claimed: BTreeSet<CreditId>,
+    pub(crate) nullifiers: Vec<Digest>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Ledger {
+    /// Works out what the transition changes and checks the host's rules.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the ledger is unchanged.
+    pub fn settle(&self, approved: Approved) -> Result<Changes, Refusal> {
+        let Approved { verified, time_ms, legs, effects, published } = approved;
+        let mut settlement = Settlement::new(self, &verified, time_ms);
+        let mut descriptions = published.into_iter();
+        for (operation, leg) in verified.transition().operations.iter().zip(&legs) {
+            if let OperationKind::Publish { policy, module, author } = &operation.kind {
+                let description = descriptions.next().ok_or(Refusal::PolicyMissing(*policy))?;
+                let record = PolicyRecord::new(*policy, *module, *author, operation.actor, description);
+                settlement.publish(record)?;
+            } else {
+                settlement.operation(operation, leg)?;
+            }
+        }
+        for given in &effects {
+            let actor = legs.get(usize::from(given.leg)).ok_or(Refusal::UsedTwice)?.actor;
+            for effect in &given.effects {
+                settlement.effect(given, actor, effect)?;
+            }
+        }
+        settlement.check_sums()?;
+        let Settlement { published, accounts, tokens, new_credits, claimed, events, .. } = settlement;
+        let nullifiers = verified.evidence().iter().filter_map(|evidence| evidence.nullifier).collect();
+        Ok(Changes {
+            verified,
+            time_ms,
+            effects,
+            published,
+            accounts,
+            tokens,
+            new_credits,
+            claimed,
+            nullifiers,
+            events,
+        })
+    }
+}
+
+struct Settlement<'a> {
+    ledger: &'a Ledger,
+    id: TransitionId,
+    time_ms: u64,
+    signers: Vec<AccountId>,
+    entropy: [u8; 32],
+    published: Vec<PolicyRecord>,
+    accounts: BTreeMap<AccountId, AccountChange>,
+    tokens: BTreeMap<TokenId, TokenChange>,
+    new_credits: Vec<Credit>,
+    claimed: BTreeSet<CreditId>,
+    ended: BTreeSet<HoldId>,
+    holds: u16,
+    events: Vec<Event>,
+}
+
+impl<'a> Settlement<'a> {
+    fn new(ledger: &'a Ledger, verified: &VerifiedTransition, time_ms: u64) -> Self {
+        let signers: Vec<AccountId> = verified.signers().iter().map(|signer| signer.account).collect();
+        Settlement {
+            ledger,
+            id: verified.id(),
+            time_ms,
+            entropy: verified.transition().entropy,
+            accounts: signers.iter().map(|account| (*account, AccountChange::default())).collect(),
+            signers,
+            published: Vec::new(),
+            tokens: BTreeMap::new(),
+            new_credits: Vec::new(),
+            claimed: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            holds: 0,
+            events: Vec::new(),
+        }
+    }
+
+    fn publish(&mut self, record: PolicyRecord) -> Result<(), Refusal> {
+        let policy: PolicyId = record.policy;
+        if self.ledger.policy(&policy).is_some() {
+            return Err(Refusal::PolicyExists(policy));
+        }
+        self.published.push(record);
+        Ok(())
+    }
+
+    fn operation(&mut self, operation: &Operation, leg: &Leg) -> Result<(), Refusal> {
+        let actor = operation.actor;
+        let token = leg.token;
+        match &leg.action {
+            Action::Other => {
+                self.own_account(operation);
+                Ok(())
+            }
+            Action::Create => {
+                let terms = terms_of(operation).ok_or(Refusal::UnknownToken(token))?;
+                if self.tokens.contains_key(&token) {
+                    return Err(Refusal::TokenExists(token));
+                }
+                self.tokens.insert(token, TokenChange { created: Some(terms), ..TokenChange::default() });
+                Ok(())
+            }
+            Action::Mint { to, amount } => self.mint(token, actor, *to, *amount),
+            Action::Burn { amount } => self.burn(token, actor, *amount),
+            Action::Transfer { to, amount, bilateral } => {
+                let OperationKind::Transfer { memo, .. } = &operation.kind else {
+                    return Err(Refusal::UsedTwice);
+                };
+                self.debit(actor, token, *amount)?;
+                if *bilateral {
+                    self.advance_tip(actor, *to, operation);
+                }
+                self.pay(token, actor, *to, *amount, memo.clone())
+            }
+            Action::Claim { credit, amount, from: _ } => {
+                if !self.claimed.insert(*credit) {
+                    return Err(Refusal::UsedTwice);
+                }
+                self.credit(actor, token, *amount)
+            }
+            Action::Hold { beneficiary, amount, kind, expires_ms } => {
+                self.hold(token, actor, *beneficiary, *amount, *kind, *expires_ms)
+            }
+            Action::Release { hold } => {
+                if actor != hold.beneficiary {
+                    return Err(Refusal::HoldNotPermitted(hold.id));
+                }
+                self.end_hold(hold)
+            }
+            Action::Execute { hold } => {
+                let executor = match hold.kind {
+                    HoldKind::Pledge | HoldKind::Lien => Some(hold.beneficiary),
+                    HoldKind::Escrow => Some(hold.owner),
+                    HoldKind::Lock => None,
+                };
+                if executor != Some(actor) {
+                    return Err(Refusal::HoldNotPermitted(hold.id));
+                }
+                self.execute_hold(hold)
+            }
+            Action::Invoke { .. } => Ok(()),
+        }
+    }
+
+    /// Operations about the acting account itself.
+    fn own_account(&mut self, operation: &Operation) {
+        let change = self.account(operation.actor);
+        match &operation.kind {
+            OperationKind::CreateAccount { genesis } => change.created = Some(genesis.clone()),
+            OperationKind::RotateKeys { keys } | OperationKind::Recover { keys } => {
+                change.keys = Some(keys.clone());
+            }
+            OperationKind::Precommit { shape, until_ms } => {
+                change.precommitment = Some(Precommitment { shape: *shape, until_ms: *until_ms });
+            }
+            OperationKind::Revoke => change.status = Some(Status::Revoked),
+            OperationKind::Publish { .. }
+            | OperationKind::CreateToken { .. }
+            | OperationKind::Mint { .. }
+            | OperationKind::Burn { .. }
+            | OperationKind::Transfer { .. }
+            | OperationKind::Claim { .. }
+            | OperationKind::Hold { .. }
+            | OperationKind::Release { .. }
+            | OperationKind::Execute { .. }
+            | OperationKind::Invoke { .. } => {}
+        }
+    }
+
+    fn effect(&mut self, given: &PolicyEffects, actor: AccountId, effect: &Effect) -> Result<(), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
+        let signed = |settlement: &Self, account: &AccountId| {
+            if settlement.signers.contains(account) {
+                Ok(())
+            } else {
+                Err(refuse("an account that did not sign"))
+            }
+        };
+        let nonzero = |amount: u128| if amount == 0 { Err(refuse("an amount of zero")) } else { Ok(()) };
+        match effect {
+            Effect::SetState { key, value } => self.write(given, key, Some(value.clone())),
+            Effect::DeleteState { key } => self.write(given, key, None),
+            Effect::CreateHold { owner, beneficiary, amount, kind, expires_ms } => {
+                nonzero(*amount)?;
+                signed(self, owner)?;
+                self.hold(token, *owner, *beneficiary, *amount, *kind, *expires_ms)
+            }
+            Effect::ExtendHold { hold, expires_ms } => {
+                let mut hold = *self.own_hold(hold, token)?;
+                let later = match (hold.expires_ms, expires_ms) {
+                    (Some(now), Some(then)) => then >= &now,
+                    (_, None) => true,
+                    (None, Some(_)) => false,
+                };
+                if !later || !hold.is_live(self.time_ms) {
+                    return Err(refuse("an extension that does not extend a live hold"));
+                }
+                if !self.ended.insert(hold.id) {
+                    return Err(Refusal::UsedTwice);
+                }
+                hold.expires_ms = *expires_ms;
+                self.account(hold.owner).extended_holds.push(hold);
+                Ok(())
+            }
+            Effect::ReleaseHold { hold } => self.end_hold(&self.own_hold(hold, token)?.clone()),
+            Effect::ExecuteHold { hold } => self.execute_hold(&self.own_hold(hold, token)?.clone()),
+            Effect::Event { topic, payload } => {
+                let (topic, payload) = (topic.clone(), payload.clone());
+                self.events.push(Event { token, policy_index, topic, payload });
+                Ok(())
+            }
+            Effect::Freeze { account } => self.freeze(given, *account, true),
+            Effect::Unfreeze { account } => self.freeze(given, *account, false),
+            Effect::Mint { to, amount } => {
+                nonzero(*amount)?;
+                self.mint(token, actor, *to, *amount)
+            }
+            Effect::Burn { from, amount } => {
+                nonzero(*amount)?;
+                signed(self, from)?;
+                self.burn(token, *from, *amount)
+            }
+            Effect::Transfer { from, to, amount } => {
+                nonzero(*amount)?;
+                signed(self, from)?;
+                self.debit(*from, token, *amount)?;
+                self.pay(token, *from, *to, *amount, Vec::new())
+            }
+        }
+    }
+
+    fn own_hold(&self, hold: &HoldId, token: TokenId) -> Result<&'a Hold, Refusal> {
+        let found = self.ledger.hold(hold).ok_or(Refusal::UnknownHold(*hold))?;
+        if found.token == token { Ok(found) } else { Err(Refusal::HoldNotPermitted(*hold)) }
+    }
+
+    fn account(&mut self, account: AccountId) -> &mut AccountChange {
+        self.accounts.entry(account).or_default()
+    }
+
+    fn token(&mut self, token: TokenId) -> &mut TokenChange {
+        self.tokens.entry(token).or_default()
+    }
+
+    fn mint(
+        &mut self,
+        token: TokenId,
+        minter: AccountId,
+        to: AccountId,
+        amount: u128,
+    ) -> Result<(), Refusal> {
+        let minted = &mut self.token(token).minted;
+        *minted = minted.checked_add(amount).ok_or(Refusal::Overflow(token))?;
+        self.pay(token, minter, to, amount, Vec::new())
+    }
+
+    fn burn(&mut self, token: TokenId, from: AccountId, amount: u128) -> Result<(), Refusal> {
+        let burned = &mut self.token(token).burned;
+        *burned = burned.checked_add(amount).ok_or(Refusal::Overflow(token))?;
+        self.debit(from, token, amount)
+    }
+
+    fn debit(&mut self, account: AccountId, token: TokenId, amount: u128) -> Result<(), Refusal> {
+        self.check_not_frozen(account, token)?;
+        add(&mut self.account(account).debits, token, amount)
+    }
+
+    fn credit(&mut self, account: AccountId, token: TokenId, amount: u128) -> Result<(), Refusal> {
+        self.check_not_frozen(account, token)?;
+        add(&mut self.account(account).credits, token, amount)
+    }
+
+    fn check_not_frozen(&self, account: AccountId, token: TokenId) -> Result<(), Refusal> {
+        let frozen = self.ledger.token(&token).is_some_and(|token| token.is_frozen(&account));
+        if frozen { Err(Refusal::Frozen { account, token }) } else { Ok(()) }
+    }
+
+    /// Gives units to `to`: at once if it signed, else as a credit in its inbox.
+    fn pay(
+        &mut self,
+        token: TokenId,
+        from: AccountId,
+        to: AccountId,
+        amount: u128,
+        memo: Vec<u8>,
+    ) -> Result<(), Refusal> {
+        if self.signers.contains(&to) {
+            return self.credit(to, token, amount);
+        }
+        self.check_not_frozen(to, token)?;
+        match self.ledger.account(&to) {
+            None => return Err(Refusal::UnknownAccount(to)),
+            Some(found) if found.state().status == Status::Revoked => return Err(Refusal::Revoked(to)),
+            Some(_) => {}
+        }
+        let index = self.new_credits.len() as u16;
+        let id = CreditId(hash(tag::CREDIT, &[&self.id.0, &index.to_le_bytes()]).0);
+        self.new_credits.push(Credit { id, token, from, to, amount, memo, time_ms: self.time_ms });
+        Ok(())
+    }
+
+    fn hold(
+        &mut self,
+        token: TokenId,
+        owner: AccountId,
+        beneficiary: AccountId,
+        amount: u128,
+        kind: HoldKind,
+        expires_ms: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.check_not_frozen(owner, token)?;
+        if self.ledger.account(&beneficiary).is_none() {
+            return Err(Refusal::UnknownAccount(beneficiary));
+        }
+        let id = HoldId(hash(tag::HOLD, &[&self.id.0, &self.holds.to_le_bytes()]).0);
+        self.holds += 1;
+        let hold = Hold { id, token, owner, beneficiary, amount, kind, expires_ms };
+        self.account(owner).new_holds.push(hold);
+        Ok(())
+    }
+
+    fn end_hold(&mut self, hold: &Hold) -> Result<(), Refusal> {
+        if !self.ended.insert(hold.id) {
+            return Err(Refusal::UsedTwice);
+        }
+        self.account(hold.owner).ended_holds.insert(hold.id);
+        Ok(())
+    }
+
+    fn execute_hold(&mut self, hold: &Hold) -> Result<(), Refusal> {
+        if hold.kind == HoldKind::Lock {
+            return Err(Refusal::HoldNotPermitted(hold.id));
+        }
+        if !hold.is_live(self.time_ms) {
+            return Err(Refusal::UnknownHold(hold.id));
+        }
+        self.end_hold(hold)?;
+        self.check_not_frozen(hold.owner, hold.token)?;
+        add(&mut self.account(hold.owner).executed, hold.token, hold.amount)?;
+        self.pay(hold.token, hold.owner, hold.beneficiary, hold.amount, Vec::new())
+    }
+
+    /// Moves the tip of a relationship in both maps:
+    /// `H("tip", lp(parent tip) ‖ lp(operation) ‖ lp(entropy))`, where `lp` puts a little-endian u32 length before.
+    fn advance_tip(&mut self, one: AccountId, other: AccountId, operation: &Operation) {
+        let key = relationship_key(&one, &other);
+        let parent = self
+            .accounts
+            .get(&one)
+            .and_then(|change| change.tips.get(&key))
+            .copied()
+            .or_else(|| self.ledger.account(&one).and_then(|account| account.tips().get(&key)).copied());
+        let parent: Vec<u8> = parent.map(|tip| tip.0.to_vec()).unwrap_or_default();
+        let tip = hash(tag::TIP, &[&encode(&(parent, encode(operation), self.entropy.to_vec()))]);
+        self.account(one).tips.insert(key, tip);
+        self.account(other).tips.insert(key, tip);
+    }
+
+    fn write(&mut self, given: &PolicyEffects, key: &[u8], value: Option<Vec<u8>>) -> Result<(), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        let fits = !key.is_empty()
+            && key.len() <= limit::STATE_KEY_BYTES_MAX
+            && value.as_ref().is_none_or(|value| value.len() <= limit::STATE_VALUE_BYTES_MAX);
+        if !fits {
+            let what = "a state key or value that is too long";
+            return Err(Refusal::EffectNotPermitted { token, policy_index, what });
+        }
+        match self.token(token).writes.insert((policy_index, key.to_vec()), value) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::WriteConflict { token, policy_index }),
+        }
+    }
+
+    fn freeze(&mut self, given: &PolicyEffects, account: AccountId, frozen: bool) -> Result<(), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        match self.token(token).frozen.insert(account, frozen) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::WriteConflict { token, policy_index }),
+        }
+    }
+
+    /// What every account and token must satisfy once all legs are added up.
+    fn check_sums(&self) -> Result<(), Refusal> {
+        for (account, change) in &self.accounts {
+            self.check_account(*account, change)?;
+        }
+        let mut net: BTreeMap<TokenId, (u128, u128)> = BTreeMap::new();
+        for (token, change) in &self.tokens {
+            self.check_supply(*token, change)?;
+            count(&mut net, *token, change.minted, change.burned)?;
+        }
+        for change in self.accounts.values() {
+            for (token, amount) in change.debits.iter().chain(&change.executed) {
+                count(&mut net, *token, *amount, 0)?;
+            }
+            for (token, amount) in &change.credits {
+                count(&mut net, *token, 0, *amount)?;
+            }
+        }
+        for credit in &self.new_credits {
+            count(&mut net, credit.token, 0, credit.amount)?;
+        }
+        for credit in &self.claimed {
+            let credit = self.ledger.credit(credit).ok_or(Refusal::UnknownCredit(*credit))?;
+            count(&mut net, credit.token, credit.amount, 0)?;
+        }
+        match net.iter().find(|(_, (sources, uses))| sources != uses) {
+            Some((token, _)) => Err(Refusal::Conservation(*token)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_account(&self, account: AccountId, change: &AccountChange) -> Result<(), Refusal> {
+        let mut needs = change.debits.clone();
+        for hold in &change.new_holds {
+            add(&mut needs, hold.token, hold.amount)?;
+        }
+        let found = self.ledger.account(&account);
+        for (token, needed) in &needs {
+            let (token, needed) = (*token, *needed);
+            let balance = found.map_or(0, |found| found.balance(&token));
+            let available = found.map_or(0, |found| found.available(&token, self.time_ms));
+            if needed > balance {
+                return Err(Refusal::InsufficientFunds { account, token, balance, needed });
+            }
+            if needed > available {
+                return Err(Refusal::UnderHold { account, token, available, needed });
+            }
+        }
+        for hold in &change.new_holds {
+            let token = hold.token;
+            let before = found.map_or(0, |found| found.live_holds(token, self.time_ms).count());
+            let added = change.new_holds.iter().filter(|other| other.token == token).count();
+            if before + added > limit::HOLDS_MAX {
+                return Err(Refusal::TooManyHolds { account, token });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_supply(&self, token: TokenId, change: &TokenChange) -> Result<(), Refusal> {
+        let found = self.ledger.token(&token);
+        let supply = found
+            .map_or(0, |found| found.state().supply)
+            .checked_add(change.minted)
+            .and_then(|supply| supply.checked_sub(change.burned))
+            .ok_or(Refusal::Overflow(token))?;
+        let cap = match found {
+            Some(found) => found.terms().cap,
+            None => change.created.as_ref().and_then(|terms| terms.cap),
+        };
+        match cap {
+            Some(cap) if supply > cap => Err(Refusal::OverCap { token, supply, cap }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn add(sums: &mut BTreeMap<TokenId, u128>, token: TokenId, amount: u128) -> Result<(), Refusal> {
+    let sum = sums.entry(token).or_insert(0);
+    *sum = sum.checked_add(amount).ok_or(Refusal::Overflow(token))?;
+    Ok(())
+}
+
+/// Adds to what comes into a transition's sum (`sources`) and what goes out of it (`uses`).
+fn count(
+    net: &mut BTreeMap<TokenId, (u128, u128)>,
+    token: TokenId,
+    sources: u128,
+    uses: u128,
+) -> Result<(), Refusal> {
+    let sums = net.entry(token).or_insert((0, 0));
+    sums.0 = sums.0.checked_add(sources).ok_or(Refusal::Overflow(token))?;
+    sums.1 = sums.1.checked_add(uses).ok_or(Refusal::Overflow(token))?;
+    Ok(())
+}
+
+impl PolicyRecord {
+    fn new(
+        policy: PolicyId,
+        module: Digest,
+        author: dsm_abi::KeyId,
+        publisher: AccountId,
+        description: dsm_abi::Description,
+    ) -> PolicyRecord {
+        PolicyRecord { policy, module, author, publisher, description: Arc::new(description) }
+    }
+}
