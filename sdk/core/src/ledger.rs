@@ -92,6 +92,8 @@ pub struct Applied {
     pub credits: Vec<Credit>,
     /// Credits that were claimed.
     pub claimed: Vec<CreditId>,
+    /// Holds that now stand.
+    pub holds: Vec<Hold>,
     /// Changes of balances.
     pub movements: Vec<Movement>,
     /// What policies told.
@@ -245,6 +247,7 @@ impl Ledger {
             self.put_credit(credit.clone());
         }
         let movements = movements(&accounts);
+        let holds = accounts.values().flat_map(|change| change.new_holds.iter().copied()).collect();
         let accounts = accounts
             .into_iter()
             .map(|(account, change)| self.move_account(account, change, transition))
@@ -260,6 +263,7 @@ impl Ledger {
             tokens,
             credits: changes.new_credits,
             claimed: changes.claimed.into_iter().collect(),
+            holds,
             movements,
             events: changes.events,
             signed: verified.into_signed(),
