@@ -1,0 +1,445 @@
+//! The durable part of a log as any thread may read it: nothing is served that was not hashed again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::frame::{self, Frame, Head, SEGMENT_HEAD, SegmentHead};
+use super::tail::Tail;
+use super::{LogError, io_error, lock, segment_name};
+use crate::digest::Digest;
+use crate::disk::{self, Disk, DiskFile};
+
+/// Sealed segments whose file and offsets are kept at hand: 256 of 64 MiB are 16 GiB of log, and 3 MB of
+/// offsets with records of 5 KB.
+const OPEN_SEGMENTS_MAX: usize = 256;
+/// Damaged places listed in one report; more are counted.
+const DAMAGE_LISTED_MAX: usize = 1024;
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its position.
+    pub position: u64,
+    /// The kind given by the caller who appended it.
+    pub kind: u8,
+    /// The bytes appended.
+    pub payload: Vec<u8>,
+    /// The chain digest before it.
+    pub prev: Digest,
+    /// The chain digest through it, computed from what was read.
+    pub digest: Digest,
+}
+
+/// A place where bytes that were durable are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The base of the segment.
+    pub segment: u64,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// The position of the record that cannot be served.
+    pub position: u64,
+}
+
+/// What a scrub of the log found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrub {
+    /// Records found sound.
+    pub records: u64,
+    /// The bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Damaged places in all.
+    pub damaged: u64,
+    /// The first 1024 of them.
+    pub places: Vec<Damage>,
+}
+
+pub(super) struct Segment {
+    head: SegmentHead,
+}
+
+impl Segment {
+    pub(super) fn new(head: SegmentHead) -> Segment {
+        Segment { head }
+    }
+}
+
+/// What the log and its readers share.
+pub(super) struct Shared {
+    disk: Arc<dyn Disk>,
+    view: RwLock<View>,
+    sealed: Mutex<BTreeMap<u64, Arc<Offsets>>>,
+}
+
+/// The durable log; the last segment is the one written to.
+struct View {
+    segments: Vec<Segment>,
+    file: Arc<dyn DiskFile>,
+    starts: Vec<u32>,
+    len: u64,
+    durable: u64,
+    digest: Digest,
+}
+
+/// A sealed segment: where each record starts. Behind a head that cannot be read its successors are found
+/// again by their own heads; the records between are lost, and start where the damage does.
+struct Offsets {
+    file: Arc<dyn DiskFile>,
+    starts: Vec<u32>,
+    lost: BTreeSet<u64>,
+    /// The offset after the last record.
+    end: u64,
+    size: u64,
+}
+
+/// Where one record lies.
+struct Place {
+    file: Arc<dyn DiskFile>,
+    salt: u32,
+    segment: u64,
+    start: u64,
+    /// The bytes that the record has if its neighbour starts where it should.
+    bytes: u64,
+    lost: bool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        segments: Vec<Segment>,
+        file: Arc<dyn DiskFile>,
+        tail: Tail,
+        durable: u64,
+    ) -> Shared {
+        let view =
+            View { segments, file, starts: tail.starts, len: tail.end as u64, durable, digest: tail.digest };
+        Shared { disk, view: RwLock::new(view), sealed: Mutex::default() }
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.view().durable
+    }
+
+    pub(super) fn durable_head(&self) -> (u64, Digest) {
+        let view = self.view();
+        (view.durable, view.digest)
+    }
+
+    /// The segment starting at `head` takes over from the one before.
+    pub(super) fn seal(&self, head: SegmentHead, file: Arc<dyn DiskFile>) {
+        let mut view = self.view_mut();
+        view.segments.push(Segment::new(head));
+        view.file = file;
+        view.starts.clear();
+        view.len = SEGMENT_HEAD as u64;
+    }
+
+    /// A batch written at `offset` has become durable.
+    pub(super) fn publish(&self, offset: u64, starts: &[usize], bytes: u64, durable: u64, digest: Digest) {
+        let mut view = self.view_mut();
+        view.starts.extend(starts.iter().map(|start| (offset + *start as u64) as u32));
+        view.len = offset + bytes;
+        (view.durable, view.digest) = (durable, digest);
+    }
+
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, position: u64) -> Result<Place, LogError> {
+        let view = self.view();
+        let first = view.segments[0].head.base;
+        if position < first || position > view.durable {
+            return Err(LogError::NotDurable { position, first, durable: view.durable });
+        }
+        let after = view.segments.partition_point(|segment| segment.head.base <= position);
+        let head = view.segments[after - 1].head;
+        let nth = (position - head.base) as usize;
+        if after == view.segments.len() {
+            let start = u64::from(view.starts[nth]);
+            let end = view.starts.get(nth + 1).map_or(view.len, |next| u64::from(*next));
+            let file = Arc::clone(&view.file);
+            return Ok(Place {
+                file,
+                salt: head.salt,
+                segment: head.base,
+                start,
+                bytes: end - start,
+                lost: false,
+            });
+        }
+        let next = view.segments[after].head.base;
+        drop(view);
+        let offsets = self.offsets(head, next)?;
+        let start = u64::from(offsets.starts[nth]);
+        let end = offsets.starts.get(nth + 1).map_or(offsets.end, |next| u64::from(*next));
+        Ok(Place {
+            file: Arc::clone(&offsets.file),
+            salt: head.salt,
+            segment: head.base,
+            start,
+            bytes: end - start,
+            lost: offsets.lost.contains(&position),
+        })
+    }
+
+    fn offsets(&self, head: SegmentHead, next: u64) -> Result<Arc<Offsets>, LogError> {
+        if let Some(offsets) = lock(&self.sealed).get(&head.base) {
+            return Ok(Arc::clone(offsets));
+        }
+        let offsets = Arc::new(find_offsets(self.disk.as_ref(), &head, next)?);
+        let mut sealed = lock(&self.sealed);
+        if sealed.len() >= OPEN_SEGMENTS_MAX {
+            sealed.pop_first();
+        }
+        sealed.insert(head.base, Arc::clone(&offsets));
+        Ok(offsets)
+    }
+
+    /// Forgets where the records of `segment` start, so that they are looked for again.
+    fn forget(&self, segment: u64) {
+        lock(&self.sealed).remove(&segment);
+    }
+}
+
+fn find_offsets(disk: &dyn Disk, head: &SegmentHead, next: u64) -> Result<Offsets, LogError> {
+    let doing = io_error("reading a sealed segment");
+    let file = disk.open(&segment_name(head.base)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => LogError::MissingSegment { segment: head.base },
+        _ => doing(error),
+    })?;
+    let size = file.size().map_err(&doing)?;
+    let mut starts = Vec::new();
+    let mut lost = BTreeSet::new();
+    let mut at = SEGMENT_HEAD as u64;
+    let mut position = head.base;
+    while position < next {
+        let mut bytes = [0; frame::HEAD];
+        let fits = at + bytes.len() as u64 <= size;
+        if fits {
+            file.read_at(&mut bytes, at).map_err(&doing)?;
+        }
+        let found = Head::decode(&bytes, head.salt).filter(|found| found.position == position);
+        if let Some(found) = found.filter(|_| fits) {
+            starts.push(at as u32);
+            at += found.record_bytes() as u64;
+            position += 1;
+            continue;
+        }
+        let bytes = disk::read_all(file.as_ref()).map_err(&doing)?;
+        let wanted = |found: &Head| found.position > position && found.position < next;
+        let resumed = frame::find_head(&bytes, at as usize + 1, head.salt, wanted);
+        let (resume, until) = resumed.map_or((size, next), |(offset, found)| (offset as u64, found.position));
+        for gone in position..until {
+            starts.push(at as u32);
+            lost.insert(gone);
+        }
+        (at, position) = (resume, until);
+    }
+    Ok(Offsets { file, starts, lost, end: at, size })
+}
+
+/// Reads durable records. Cheap to clone; every record is hashed again.
+#[derive(Clone)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+impl LogReader {
+    pub(super) fn new(shared: Arc<Shared>) -> LogReader {
+        LogReader { shared }
+    }
+
+    /// The last durable position, 0 if there is none, and the chain digest through it.
+    pub fn durable(&self) -> (u64, Digest) {
+        self.shared.durable_head()
+    }
+
+    /// The first position kept (1 unless older segments were pruned).
+    pub fn first(&self) -> u64 {
+        self.shared.view().segments[0].head.base
+    }
+
+    /// The number of segments, of which the last is written to and the others are sealed.
+    pub fn segments(&self) -> usize {
+        self.shared.view().segments.len()
+    }
+
+    /// The durable record at `position`, hashed again.
+    ///
+    /// # Errors
+    /// [`LogError::NotDurable`] for a position that is not kept or not yet durable; [`LogError::Damaged`] if
+    /// any byte of the record is wrong; [`LogError::MissingSegment`] and [`LogError::Io`].
+    pub fn read(&self, position: u64) -> Result<Record, LogError> {
+        let place = self.shared.place(position)?;
+        let damaged = LogError::Damaged { segment: place.segment, offset: place.start, position };
+        if place.lost {
+            return Err(damaged);
+        }
+        let mut bytes = vec![0; place.bytes as usize];
+        match place.file.read_at(&mut bytes, place.start) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(damaged),
+            Err(source) => return Err(LogError::Io { doing: "reading a record", source }),
+        }
+        let Some(Frame { head, digest, payload }) = Frame::decode(&bytes, place.salt) else {
+            return Err(damaged);
+        };
+        if head.position != position {
+            return Err(damaged);
+        }
+        bytes.truncate(payload.end);
+        bytes.drain(..payload.start);
+        Ok(Record { position, kind: head.kind, payload: bytes, prev: head.prev, digest })
+    }
+
+    /// The records from `from` to what is durable now, each hashed again and checked against the one before.
+    /// The first error is the last item.
+    ///
+    /// # Errors
+    /// [`LogError::NotDurable`] if `from` is neither kept nor the position after the last durable one.
+    pub fn iter(&self, from: u64) -> Result<LogIter, LogError> {
+        let (durable, _) = self.durable();
+        let first = self.first();
+        if from < first || from > durable + 1 {
+            return Err(LogError::NotDurable { position: from, first, durable });
+        }
+        Ok(LogIter { reader: self.clone(), next: from, end: durable, prev: None })
+    }
+
+    /// Hashes again every durable record from `from` on, and checks the heads and ends of the segments and
+    /// the chain across them. Damage is reported, not repaired.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] if the device cannot be read; damage is no error here.
+    pub fn scrub(&self, from: u64) -> Result<Scrub, LogError> {
+        let mut scrub = Scrub::default();
+        let (durable, last) = self.durable();
+        let heads: Vec<SegmentHead> =
+            self.shared.view().segments.iter().map(|segment| segment.head).collect();
+        for (nth, head) in heads.iter().enumerate() {
+            let next = heads.get(nth + 1);
+            let until = next.map_or(durable + 1, |next| next.base);
+            if until <= from || head.base > durable + 1 {
+                continue;
+            }
+            let digest = next.map_or(last, |next| next.prev);
+            self.scrub_segment(&mut scrub, head, until, digest, next.is_some())?;
+        }
+        Ok(scrub)
+    }
+
+    fn scrub_segment(
+        &self,
+        scrub: &mut Scrub,
+        head: &SegmentHead,
+        until: u64,
+        digest: Digest,
+        sealed: bool,
+    ) -> Result<(), LogError> {
+        self.shared.forget(head.base);
+        let doing = io_error("scrubbing a segment");
+        let damage = |offset, position| Damage { segment: head.base, offset, position };
+        let file = match self.shared.disk().open(&segment_name(head.base)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                scrub.add(damage(0, head.base));
+                return Ok(());
+            }
+            Err(error) => return Err(doing(error)),
+        };
+        let mut bytes = [0; SEGMENT_HEAD];
+        let readable = file.read_at(&mut bytes, 0).is_ok();
+        if !readable || SegmentHead::decode(&bytes) != Ok(*head) {
+            scrub.add(damage(0, head.base));
+        }
+        let mut prev = Some(head.prev);
+        for position in head.base..until {
+            match self.read(position) {
+                Ok(record) if prev.is_none_or(|prev| prev == record.prev) => {
+                    scrub.records += 1;
+                    scrub.payload_bytes += record.payload.len() as u64;
+                    prev = Some(record.digest);
+                }
+                Ok(record) => {
+                    scrub.add(damage(0, position));
+                    prev = Some(record.digest);
+                }
+                Err(LogError::Damaged { offset, .. }) => {
+                    scrub.add(damage(offset, position));
+                    prev = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if prev.is_some_and(|prev| prev != digest) {
+            scrub.add(damage(0, until - 1));
+        }
+        if sealed {
+            let next = SegmentHead { base: until, ..*head };
+            let offsets = self.shared.offsets(*head, next.base)?;
+            if offsets.size != offsets.end {
+                scrub.add(damage(offsets.end, until));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scrub {
+    fn add(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.places.len() < DAMAGE_LISTED_MAX {
+            self.places.push(damage);
+        }
+    }
+}
+
+/// The records from a position on, in order.
+pub struct LogIter {
+    reader: LogReader,
+    next: u64,
+    end: u64,
+    prev: Option<Digest>,
+}
+
+impl Iterator for LogIter {
+    type Item = Result<Record, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next > self.end {
+            return None;
+        }
+        let position = self.next;
+        let record = self.reader.read(position).and_then(|record| self.link(record));
+        self.next = if record.is_ok() { position + 1 } else { u64::MAX };
+        Some(record)
+    }
+}
+
+impl LogIter {
+    /// The record, if it follows the one before it and, at the start of a segment, the segment's head.
+    fn link(&mut self, record: Record) -> Result<Record, LogError> {
+        let head = {
+            let view = self.reader.shared.view();
+            let after = view.segments.partition_point(|segment| segment.head.base <= record.position);
+            view.segments[after - 1].head
+        };
+        let expected = if head.base == record.position { Some(head.prev) } else { self.prev };
+        let broken = expected.is_some_and(|expected| expected != record.prev)
+            || self.prev.is_some_and(|prev| prev != record.prev);
+        if broken {
+            return Err(LogError::Damaged { segment: head.base, offset: 0, position: record.position });
+        }
+        self.prev = Some(record.digest);
+        Ok(record)
+    }
+}
