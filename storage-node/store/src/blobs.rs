@@ -106,7 +106,7 @@ impl Blobs {
             return Err(BlobError::Poisoned);
         }
         let id = digest::of(content);
-        if matches!(self.get(&id), Ok(_)) {
+        if self.get(&id).is_ok() {
             return Ok(id);
         }
         let outcome = self.store(&id, content);

@@ -10,6 +10,7 @@
 mod blobs;
 mod digest;
 pub mod disk;
+mod index;
 
 pub mod log;
 
@@ -17,6 +18,7 @@ pub use blobs::{BlobError, BlobScrub, Blobs};
 pub use digest::Digest;
 pub use disk::{Disk, DiskFile, RealDisk};
 
+pub use index::{Index, IndexConfig, IndexEntry, IndexError, IndexReport, Rebuilt};
 pub use log::{
     Appended, Cut, Damage, Log, LogConfig, LogError, LogIter, LogReader, Record, RecoveryReport, Scrub,
 };

@@ -236,7 +236,7 @@ impl Log {
     pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<(Log, RecoveryReport), LogError> {
         let doing = io_error("opening the log");
         let mut heads = read_heads(disk.as_ref())?;
-        let removed = remove_unfinished(disk.as_ref(), &mut heads)?;
+        let removed = remove_unfinished(disk.as_ref(), &heads)?;
         if heads.is_empty() {
             let head = SegmentHead { salt: config.salt, base: 1, previous: 0, prev: digest::EMPTY };
             create_segment(disk.as_ref(), &head)?;
@@ -515,7 +515,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 /// Removes the file of a segment whose creation was interrupted.
-fn remove_unfinished(disk: &dyn Disk, heads: &mut Vec<SegmentHead>) -> Result<Option<u64>, LogError> {
+fn remove_unfinished(disk: &dyn Disk, heads: &[SegmentHead]) -> Result<Option<u64>, LogError> {
     let doing = io_error("removing an unfinished segment");
     let names = disk.list().map_err(&doing)?;
     let last = names.iter().filter_map(|name| segment_base(name)).next_back();
@@ -528,12 +528,17 @@ fn remove_unfinished(disk: &dyn Disk, heads: &mut Vec<SegmentHead>) -> Result<Op
 
 /// Cuts a torn tail and makes everything that is kept durable.
 fn settle(disk: &dyn Disk, file: &dyn DiskFile, bytes: &[u8], tail: &Tail) -> Result<(), LogError> {
-    let doing = io_error("making the recovered log durable");
+    let doing = |error| {
+        if disk::is_full(&error) {
+            return LogError::DiskFull;
+        }
+        io_error("making the recovered log durable")(error)
+    };
     if tail.end < bytes.len() {
-        file.truncate(tail.end as u64).map_err(&doing)?;
+        file.truncate(tail.end as u64).map_err(doing)?;
     }
     let last_batch = &bytes[tail.last_batch..tail.end];
-    file.write_at(last_batch, tail.last_batch as u64).map_err(&doing)?;
-    file.sync_data().map_err(&doing)?;
+    file.write_at(last_batch, tail.last_batch as u64).map_err(doing)?;
+    file.sync_data().map_err(doing)?;
     disk.sync_dir().map_err(doing)
 }

@@ -319,8 +319,9 @@ impl DiskFile for MemoryFile {
         let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         let others = used - inode.visible.len();
         let fits = capacity.map_or(bytes.len(), |capacity| {
-            let room = usize::try_from(capacity).unwrap_or(usize::MAX).saturating_sub(others + offset);
-            bytes.len().min(room)
+            // Bytes that the file has already are overwritten in place.
+            let size_max = usize::try_from(capacity).unwrap_or(usize::MAX).saturating_sub(others);
+            bytes.len().min(size_max.max(inode.visible.len()).saturating_sub(offset))
         });
         write(&mut inode.visible, offset, &bytes[..fits]);
         inode.unsynced.push(Change::Write { offset, bytes: bytes[..fits].to_vec() });
