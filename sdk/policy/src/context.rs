@@ -5,6 +5,7 @@ use crate::abi::{
     NetworkId, Party, Signer, TokenId, TokenView,
 };
 use crate::run::Host;
+use crate::wire::fault;
 use crate::{State, math};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -230,8 +231,11 @@ impl<'a> Context<'a> {
     /// Asks to set `key` of this policy's state. Write each key at most once, and from at most one leg of a
     /// transition: two legs that write one key are refused together.
     pub fn set<T: BorshSerialize>(&mut self, key: impl AsRef<[u8]>, value: &T) {
-        let key = key.as_ref().to_vec();
-        self.effects.push(Effect::SetState { key, value: crate::abi::encode(value) });
+        let (key, mut bytes) = (key.as_ref().to_vec(), Vec::new());
+        if value.serialize(&mut bytes).is_err() {
+            fault("a value has no encoding");
+        }
+        self.effects.push(Effect::SetState { key, value: bytes });
     }
 
     /// Asks to delete `key` of this policy's state; an absent key stays absent.

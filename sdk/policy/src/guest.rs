@@ -2,8 +2,9 @@
 //!
 //! The host makes a fresh instance for every call, so nothing is ever freed and one cursor is the allocator.
 
-use crate::abi::{Description, encode, limit};
+use crate::abi::{Description, limit};
 use crate::run::{Policy, evaluate, view};
+use crate::wire::{self, fault};
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
@@ -55,14 +56,15 @@ impl Imports<'_> {
     }
 
     pub(crate) fn scan(self, prefix: &[u8], after: &[u8], entries_max: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let bytes = read(SCAN_BYTES_MAX, |out, cap| {
+        let Some(bytes) = read(SCAN_BYTES_MAX, |out, cap| {
             // SAFETY: the three ranges lie in this module's memory and live through the call.
             unsafe {
                 state_scan(prefix.as_ptr(), prefix.len(), after.as_ptr(), after.len(), entries_max, out, cap)
             }
-        })
-        .expect("a scan always has a length");
-        crate::abi::decode(&bytes, SCAN_BYTES_MAX).expect("the host encodes scans")
+        }) else {
+            fault("a scan always has a length")
+        };
+        wire::read(&bytes)
     }
 
     pub(crate) fn foreign_get(self, position: u8, key: &[u8]) -> Option<Vec<u8>> {
@@ -110,7 +112,9 @@ fn read(cap: usize, call: impl FnOnce(*mut u8, usize) -> i32) -> Option<Vec<u8>>
     let mut bytes = Vec::<u8>::with_capacity(cap);
     let start = bytes.as_mut_ptr();
     let written = usize::try_from(call(start, cap)).ok()?;
-    assert!(written <= cap, "the host writes within the capacity");
+    if written > cap {
+        fault("the host writes within the capacity");
+    }
     // SAFETY: the host initialised exactly `written` bytes, checked to be within the capacity.
     unsafe { bytes.set_len(written) };
     bytes.shrink_to_fit();
@@ -205,8 +209,10 @@ pub fn buf(len: i32) -> i32 {
 /// The input that the host wrote into the buffer.
 fn input(len: i32) -> &'static [u8] {
     let (start, reserved) = HEAP.input.get();
-    let len = usize::try_from(len).expect("the host passes a length");
-    assert!(start != 0 && len <= reserved, "the host asks for a buffer first");
+    let len = len as usize;
+    if start == 0 || len > reserved {
+        fault("the host asks for a buffer first");
+    }
     // SAFETY: `buf` reserved these bytes, nothing else points there, and fresh memory reads as zero.
     unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(start), len) }
 }
@@ -230,5 +236,5 @@ pub fn view_export<P: Policy>(len: i32) -> i64 {
 
 /// The body of `dsm_describe`.
 pub fn describe_export(description: &Description) -> i64 {
-    output(encode(description))
+    output(wire::write(description))
 }

@@ -28,6 +28,7 @@ mod state;
 mod text;
 mod typed;
 mod view;
+mod wire;
 
 pub use borsh;
 pub use borsh::{BorshDeserialize, BorshSerialize};

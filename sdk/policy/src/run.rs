@@ -1,9 +1,7 @@
 //! The way of one call: bytes in, policy, bytes out. The same on wasm32 and natively.
 
-use crate::abi::{
-    Answer, DenialCode, Description, Input, Parameter, Value, Verdict, ViewInput, decode, encode, limit,
-};
-use crate::{Context, Denials, Deny, Fields, Outcome, Refused, Typed, Values, View, deny};
+use crate::abi::{Answer, DenialCode, Description, Input, Parameter, Value, Verdict, ViewInput};
+use crate::{Context, Denials, Deny, Fields, Outcome, Refused, Typed, Values, View, deny, wire};
 use alloc::{string::String, vec::Vec};
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -44,23 +42,22 @@ pub trait Policy: Params {
 /// The encoded verdict of `P` on the encoded input. Panics, which the host sees as a fault, if `bytes` are not
 /// an input: only the host writes them.
 pub fn evaluate<P: Policy>(bytes: &[u8], host: Host<'_>) -> Vec<u8> {
-    let mut input: Input = decode(bytes, limit::INPUT_BYTES_MAX).expect("the host encodes inputs");
+    let mut input: Input = wire::read(bytes);
     let params = core::mem::take(&mut input.params);
     let mut context = Context::new(&input, host);
-    let verdict = match P::from_values(params).and_then(|policy| policy.judge(&mut context)) {
+    wire::write(&match P::from_values(params).and_then(|policy| policy.judge(&mut context)) {
         Ok(()) => Verdict::Accept(context.into_effects()),
         Err(deny) => Verdict::Reject(deny.into_denial()),
-    };
-    encode(&verdict)
+    })
 }
 
 /// The encoded answer of `P` to the encoded query. Panics as [`evaluate`] does.
 pub fn view<P: Policy>(bytes: &[u8], host: Host<'_>) -> Vec<u8> {
-    let mut input: ViewInput = decode(bytes, limit::INPUT_BYTES_MAX).expect("the host encodes queries");
+    let mut input: ViewInput = wire::read(bytes);
     let params = core::mem::take(&mut input.params);
     let args = core::mem::take(&mut input.args);
     let view = View::new(&input, host);
-    encode(&match P::from_values(params).and_then(|policy| policy.answer(&view, args)) {
+    wire::write(&match P::from_values(params).and_then(|policy| policy.answer(&view, args)) {
         Ok(fields) => Answer::Fields(fields.into_vec()),
         Err(deny) => Answer::Reject(deny.into_denial()),
     })

@@ -5,6 +5,7 @@
 
 use crate::abi::{AccountId, Digest, HoldId, KeyId, TokenId, limit};
 use crate::run::Host;
+use crate::wire::fault;
 use alloc::vec::Vec;
 use borsh::BorshDeserialize;
 
@@ -105,5 +106,9 @@ impl<'a> State<'a> {
 }
 
 fn decode<T: BorshDeserialize>(bytes: &[u8]) -> T {
-    crate::abi::decode(bytes, limit::STATE_VALUE_BYTES_MAX).expect("only this policy writes its state")
+    let mut left = bytes;
+    match T::deserialize(&mut left) {
+        Ok(value) if left.is_empty() => value,
+        _ => fault("only this policy writes its state"),
+    }
 }
