@@ -15,7 +15,7 @@ use dsm_abi::{AccountId, Digest, NetworkId, SignatureError, TokenId, VerifySigna
 pub struct Checkpoint {
     /// The network.
     pub network: NetworkId,
-    /// 1 for the first, then one more each time.
+    /// 1 for the first, then greater each time: by one, or more where a crash used up what was signed.
     pub epoch: u64,
     /// The last record of the log that it covers.
     pub log_position: u64,
@@ -39,6 +39,18 @@ impl Checkpoint {
     /// The digest of these bytes.
     pub fn id(&self) -> Digest {
         hash(tag::CHECKPOINT, &[&encode(self)])
+    }
+
+    /// The same roots, placed behind the checkpoint before them and at a place of the log.
+    pub fn after(self, before: Option<&Checkpoint>, log_position: u64, log_digest: Digest) -> Checkpoint {
+        Checkpoint {
+            epoch: before.map_or(1, |before| before.epoch + 1),
+            log_position,
+            log_digest,
+            from_ms: before.map_or(0, |before| before.to_ms),
+            parent: before.map_or(Digest::default(), Checkpoint::id),
+            ..self
+        }
     }
 
     /// The exact bytes that a key of this suite signs.
@@ -237,18 +249,19 @@ impl Ledger {
     ) -> (Checkpoint, Snapshot) {
         let (network, to_ms) = (self.network(), self.time_ms());
         let (accounts, tokens, credits) = self.tries();
-        let checkpoint = Checkpoint {
+        let roots = Checkpoint {
             network,
-            epoch: before.map_or(1, |before| before.epoch + 1),
-            log_position,
-            log_digest,
+            epoch: 0,
+            log_position: 0,
+            log_digest: Digest::default(),
             accounts_root: accounts.root(),
             tokens_root: tokens.root(),
             credits_root: credits.root(),
-            from_ms: before.map_or(0, |before| before.to_ms),
+            from_ms: 0,
             to_ms,
-            parent: before.map_or(Digest::default(), Checkpoint::id),
+            parent: Digest::default(),
         };
+        let checkpoint = roots.after(before, log_position, log_digest);
         (checkpoint, Snapshot { accounts: accounts.clone(), tokens: tokens.clone() })
     }
 }

@@ -165,7 +165,7 @@ impl Ledger {
     }
 
     /// All accounts, in order.
-    pub fn accounts(&self) -> impl Iterator<Item = (&AccountId, &Account)> {
+    pub fn accounts(&self) -> impl ExactSizeIterator<Item = (&AccountId, &Account)> {
         self.accounts.iter()
     }
 
@@ -175,7 +175,7 @@ impl Ledger {
     }
 
     /// All tokens, in order.
-    pub fn tokens(&self) -> impl Iterator<Item = (&TokenId, &Token)> {
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = (&TokenId, &Token)> {
         self.tokens.iter()
     }
 
@@ -185,7 +185,7 @@ impl Ledger {
     }
 
     /// All published policies, in order.
-    pub fn policies(&self) -> impl Iterator<Item = &PolicyRecord> {
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = &PolicyRecord> {
         self.policies.values()
     }
 

@@ -2,12 +2,12 @@
 
 use crate::judge::requested_legs;
 use crate::{
-    AccountState, AdmitError, Applied, Approved, EquivocationProof, Judge, Ledger, PolicyEffects, PublicKey,
-    Refusal, SignedCheckpoint, SignedTransition, TokenState, VerifiedTransition, hash, tag,
+    AccountState, AdmitError, Applied, Approved, Credit, EquivocationProof, Judge, Ledger, PolicyEffects,
+    PublicKey, Refusal, SignedCheckpoint, SignedTransition, TokenState, VerifiedTransition, hash, tag,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
-use dsm_abi::{Description, NetworkId, TransitionId, VerifySignature, encode};
+use dsm_abi::{Description, Hold, NetworkId, TransitionId, VerifySignature, encode};
 
 /// The first record of a log; its digest is the network's id.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -44,6 +44,10 @@ pub struct Accepted {
     pub accounts: Vec<AccountState>,
     /// The new heads of all tokens that moved.
     pub tokens: Vec<TokenState>,
+    /// Credits that it made.
+    pub credits: Vec<Credit>,
+    /// Holds that it made.
+    pub holds: Vec<Hold>,
 }
 
 /// One record of the log.
@@ -98,6 +102,8 @@ impl From<&Applied> for Accepted {
             published: applied.published.clone(),
             accounts: applied.accounts.clone(),
             tokens: applied.tokens.clone(),
+            credits: applied.credits.clone(),
+            holds: applied.holds.clone(),
         }
     }
 }
@@ -110,6 +116,12 @@ impl Ledger {
     /// [`RecordError`]; the log and this program do not fit together.
     pub fn replay(&mut self, record: Accepted) -> Result<Applied, RecordError> {
         let id = record.signed.transition.id();
+        let outcome = Outcome {
+            accounts: record.accounts,
+            tokens: record.tokens,
+            credits: record.credits,
+            holds: record.holds,
+        };
         self.check_time(id, record.time_ms)?;
         let verified = VerifiedTransition::recorded(record.signed, self)
             .map_err(|source| RecordError::Admit { transition: id, source })?;
@@ -131,7 +143,7 @@ impl Ledger {
         };
         let changes = self.settle(approved).map_err(refused)?;
         let applied = self.commit(changes);
-        compare_heads(&applied, &record.accounts, &record.tokens)?;
+        outcome.compare(&applied)?;
         Ok(applied)
     }
 
@@ -147,6 +159,12 @@ impl Ledger {
         judge: &mut dyn Judge,
     ) -> Result<Applied, RecordError> {
         let id = record.signed.transition.id();
+        let outcome = Outcome {
+            accounts: record.accounts,
+            tokens: record.tokens,
+            credits: record.credits,
+            holds: record.holds,
+        };
         self.check_time(id, record.time_ms)?;
         let verified = record
             .signed
@@ -159,7 +177,7 @@ impl Ledger {
         }
         let changes = self.settle(approved).map_err(refused)?;
         let applied = self.commit(changes);
-        compare_heads(&applied, &record.accounts, &record.tokens)?;
+        outcome.compare(&applied)?;
         Ok(applied)
     }
 
@@ -168,14 +186,20 @@ impl Ledger {
     }
 }
 
-fn compare_heads(
-    applied: &Applied,
-    accounts: &[AccountState],
-    tokens: &[TokenState],
-) -> Result<(), RecordError> {
-    if applied.accounts == accounts && applied.tokens == tokens {
-        Ok(())
-    } else {
-        Err(RecordError::Heads(applied.transition))
+/// What a record says that its transition led to.
+struct Outcome {
+    accounts: Vec<AccountState>,
+    tokens: Vec<TokenState>,
+    credits: Vec<Credit>,
+    holds: Vec<Hold>,
+}
+
+impl Outcome {
+    fn compare(&self, applied: &Applied) -> Result<(), RecordError> {
+        let same = applied.accounts == self.accounts
+            && applied.tokens == self.tokens
+            && applied.credits == self.credits
+            && applied.holds == self.holds;
+        if same { Ok(()) } else { Err(RecordError::Heads(applied.transition)) }
     }
 }
