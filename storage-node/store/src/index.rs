@@ -24,9 +24,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redb::{
-    Database, Durability, ReadableDatabase, StorageError, TableDefinition,
-};
+use redb::{Database, Durability, ReadableDatabase, StorageError, TableDefinition};
 
 use crate::digest::{self, Digest};
 use crate::log::{LogError, LogReader};
@@ -475,8 +473,7 @@ fn refused(error: impl Into<redb::Error>) -> Refused {
 
 fn load_sound(path: &Path, config: &IndexConfig) -> Result<(Database, (u64, Digest)), Refused> {
     let damaged = |reason: &str| Refused::Damaged(reason.to_owned());
-    let mut database =
-        Database::builder().set_cache_size(config.cache_bytes).open(path).map_err(refused)?;
+    let mut database = Database::builder().set_cache_size(config.cache_bytes).open(path).map_err(refused)?;
     if config.check_pages && !database.check_integrity().map_err(refused)? {
         return Err(damaged("a page has another checksum"));
     }

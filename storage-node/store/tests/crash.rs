@@ -1,4 +1,5 @@
 //! Crashes, failing syncs and full disks: what was acknowledged is there afterwards (O1, O2, O3, O4).
+#![allow(clippy::unwrap_used)] // in a test that is the failure
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The derived index: equal after it was deleted, taken only if the log bears it out, never an error when it
 //! is damaged.
+#![allow(clippy::unwrap_used)] // in a test that is the failure
 
 mod common;
 
@@ -86,15 +87,9 @@ fn entries_are_added_in_order_and_only_when_durable() {
     let refused = index.add(1, appended.digest, &entry);
     assert!(matches!(refused, Err(IndexError::NotDurable { position: 1, durable: 0 })));
     log.sync().unwrap();
-    assert!(matches!(
-        index.add(2, appended.digest, &entry),
-        Err(IndexError::Gap { expected: 1, found: 2 })
-    ));
+    assert!(matches!(index.add(2, appended.digest, &entry), Err(IndexError::Gap { expected: 1, found: 2 })));
     index.add(1, appended.digest, &entry).unwrap();
-    assert!(matches!(
-        index.add(1, appended.digest, &entry),
-        Err(IndexError::Gap { expected: 2, found: 1 })
-    ));
+    assert!(matches!(index.add(1, appended.digest, &entry), Err(IndexError::Gap { expected: 2, found: 1 })));
 }
 
 /// An index that names what the log does not have is deleted, and the report says which of the two reasons

@@ -1,5 +1,6 @@
 //! What the tests of the log share: a workload whose records can be told apart, and the check of a prefix.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
+#![allow(clippy::unwrap_used)] // in a test that is the failure
 
 use std::sync::Arc;
 
