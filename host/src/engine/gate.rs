@@ -99,7 +99,8 @@ impl core::fmt::Display for Finding {
 pub(super) enum Exports {
     /// Those of a policy.
     Policy,
-    /// None: the module is only probed.
+    /// None: the module is only probed. It may start with as much memory as a policy may grow to, and declare
+    /// a table that could grow if there were an instruction for it: both rules are for the speed of a verdict.
     Any,
 }
 
@@ -136,7 +137,7 @@ pub(super) fn examine(wasm: &[u8], exports: Exports) -> Result<Facts, Vec<Findin
     if gate.check_frame(wasm) {
         gate.walk(wasm);
         if !gate.aborted {
-            gate.check_memory_and_segments();
+            gate.check_memory_and_segments(exports);
             gate.check_exports(exports);
             gate.check_totals();
         }
@@ -507,6 +508,8 @@ impl Gate {
 
 const FLOAT_HELP: &str = "NaN bits differ between processors: use integers, and look for formatting, parsing or sorting code that pulled floats in";
 const FEATURE_HELP: &str = "build for wasm32v1-none, which enables no optional feature";
+const SIGNATURES_HELP: &str =
+    "the ABI has dsm_buf(i32) -> i32, dsm_evaluate(i32) -> i64, dsm_view(i32) -> i64, dsm_describe() -> i64";
 const SEGMENT_HELP: &str =
     "link as a plain executable module: no shared memory, no position-independent code";
 
@@ -635,18 +638,23 @@ impl Gate {
         }
     }
 
-    fn check_memory_and_segments(&mut self) {
+    fn check_memory_and_segments(&mut self, exports: Exports) {
+        let most = match exports {
+            Exports::Policy => PAGES_INITIAL_MAX,
+            Exports::Any => PAGES_MAX,
+        };
         for (initial, maximum) in self.memories.clone() {
-            if initial > PAGES_INITIAL_MAX || maximum.is_some_and(|most| most > PAGES_MAX) {
+            if initial > most || maximum.is_some_and(|most| most > PAGES_MAX) {
                 let reason = format!(
-                    "memory of {initial} pages at the start and {} at most; allowed are {PAGES_INITIAL_MAX} and {PAGES_MAX}",
+                    "memory of {initial} pages at the start and {} at most; allowed are {most} and {PAGES_MAX}",
                     maximum.map_or("any number".into(), |most| most.to_string())
                 );
                 self.find("memory", None, reason, "link with -zstack-size=32768 and less static data");
             }
         }
         for (initial, maximum) in self.tables.clone() {
-            if initial > TABLE_ELEMENTS_MAX || maximum != Some(initial) {
+            let growable = maximum != Some(initial) && exports == Exports::Policy;
+            if initial > TABLE_ELEMENTS_MAX || growable {
                 let reason =
                     format!("a table of {initial} elements; at most {TABLE_ELEMENTS_MAX}, and min = max");
                 self.find("table", None, reason, "do not export a growable table");
@@ -687,21 +695,23 @@ impl Gate {
             }
             self.exports.push(export);
         }
-        if required == Exports::Any {
-            return;
-        }
-        let memory = self.exports.iter().any(|e| e.name == "memory" && e.kind == ExternalKind::Memory);
-        if !memory {
-            let reason = "there is no exported memory named \"memory\"".to_owned();
-            self.find("export_missing", None, reason, "link without --no-export-memory");
+        // A probed module may lack the exports of a policy, but has none that only look like them.
+        let required = required == Exports::Policy;
+        match self.exports.iter().find(|export| export.name == "memory").map(|export| export.kind) {
+            Some(ExternalKind::Memory) => {}
+            None if !required => {}
+            _ => {
+                let reason = "there is no exported memory named \"memory\"".to_owned();
+                self.find("export_missing", None, reason, "link without --no-export-memory");
+            }
         }
         for (name, params, results) in REQUIRED {
-            let found = self.exports.iter().find(|e| e.name == name);
-            let ty = found.filter(|e| matches!(e.kind, ExternalKind::Func));
-            let ty = ty
-                .and_then(|e| self.functions.get(e.index as usize))
-                .and_then(|t| self.types.get(*t as usize));
+            let found = self.exports.iter().find(|export| export.name == name);
+            let ty = found.filter(|export| matches!(export.kind, ExternalKind::Func));
+            let ty = ty.and_then(|export| self.functions.get(export.index as usize));
+            let ty = ty.and_then(|index| self.types.get(*index as usize));
             match (found, ty) {
+                (None, _) if !required => {}
                 (None, _) => {
                     let reason = format!("there is no export \"{name}\"");
                     self.find(
@@ -714,7 +724,7 @@ impl Gate {
                 (Some(_), Some(ty)) if ty.params() == params && ty.results() == results => {}
                 (Some(_), _) => {
                     let reason = format!("export \"{name}\" is not a function of the ABI's type");
-                    self.find("export_signature", None, reason, "see the ABI: dsm_buf(i32) -> i32, dsm_evaluate(i32) -> i64, dsm_view(i32) -> i64, dsm_describe() -> i64");
+                    self.find("export_signature", None, reason, SIGNATURES_HELP);
                 }
             }
         }

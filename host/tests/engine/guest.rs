@@ -2,6 +2,7 @@
 
 use dsm_abi::{
     AccountId, Action, Description, ForeignRead, ForeignTarget, Input, Leg, NetworkId, TokenId, TokenView,
+    ViewInput,
 };
 use dsm_host::engine::{Engine, EngineConfig, GuestCrypto, Module, State};
 use std::collections::BTreeMap;
@@ -112,7 +113,7 @@ impl Guest {
     }
 }
 
-fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
@@ -158,6 +159,12 @@ pub(crate) fn input() -> Input {
         evidence: vec![],
         foreign: vec![],
     }
+}
+
+/// A query without arguments.
+pub(crate) fn view_input() -> ViewInput {
+    let Input { abi, policy_index, time_ms, network, token, params, .. } = input();
+    ViewInput { abi, policy_index, time_ms, network, token, params, query: "supply".into(), args: vec![] }
 }
 
 /// State with the keys `k00` to `k99`, the value of each ten bytes of its number.
