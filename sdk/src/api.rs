@@ -111,8 +111,8 @@ pub struct AccountView {
     pub balances: Vec<BalanceView>,
     /// Its live holds.
     pub holds: Vec<HoldView>,
-    /// The log position that this reflects; it is durable.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch; all of it is durable.
+    pub time_ms: u64,
 }
 
 /// An account in a list.
@@ -135,8 +135,8 @@ pub struct AccountsPage {
     pub accounts: Vec<AccountSummary>,
     /// What to give as `after` for the next page, if there is one.
     pub next: Option<AccountId>,
-    /// The log position that this reflects.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// One move of an account.
@@ -197,8 +197,8 @@ pub struct InboxPage {
     pub credits: Vec<CreditView>,
     /// What to give as `after` for the next page, if there is one.
     pub next: Option<CreditId>,
-    /// The log position that this reflects.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// The evidence that an account signed two successors of one state.
@@ -304,8 +304,8 @@ pub struct TokenInfo {
     pub head: TokenStateId,
     /// The head's content.
     pub state: TokenStateView,
-    /// The log position that this reflects.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// A token in a list.
@@ -332,8 +332,8 @@ pub struct TokensPage {
     pub tokens: Vec<TokenSummary>,
     /// What to give as `after` for the next page, if there is one.
     pub next: Option<TokenId>,
-    /// The log position that this reflects.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// A query to one of a token's policies.
@@ -395,8 +395,8 @@ pub struct PoliciesPage {
     pub policies: Vec<PolicyInfo>,
     /// What to give as `after` for the next page, if there is one.
     pub next: Option<PolicyCid>,
-    /// The log position that this reflects.
-    pub position: u64,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
 }
 
 /// A signature under a checkpoint.
@@ -579,7 +579,7 @@ impl From<&dsm_core::NetworkGenesis> for GenesisView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CacheView {
     /// Modules in it.
-    pub entries: u64,
+    pub modules: u64,
     /// Calls that found their module compiled.
     pub hits: u64,
     /// Calls that had to compile.
@@ -592,28 +592,34 @@ pub struct CacheView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
     /// The network, with the key that signs its checkpoints.
-    pub genesis: GenesisView,
+    pub network: GenesisView,
     /// The program's version.
     pub version: String,
-    /// The last record of the log.
+    /// The profile of the policy engine: nodes with another one may not share verdicts.
+    pub engine_profile: Digest,
+    /// The last durable record.
     pub position: u64,
-    /// The last record that is durable.
-    pub durable: u64,
-    /// Accounts that exist.
+    /// The time of the last transition, in ms since the Unix epoch.
+    pub time_ms: u64,
+    /// The epoch of the last checkpoint since the node started.
+    pub checkpoint_epoch: Option<u64>,
+    /// Accounts.
     pub accounts: u64,
-    /// Tokens that exist.
+    /// Tokens.
     pub tokens: u64,
-    /// Policies that are published.
+    /// Published policies.
     pub policies: u64,
-    /// Credits that wait.
-    pub credits: u64,
-    /// Transitions that wait for the sequencer.
-    pub queue_depth: u64,
+    /// Submissions that wait for verification.
+    pub waiting: u64,
+    /// Transitions accepted since the node started.
+    pub accepted: u64,
     /// The cache of compiled policies.
     pub policy_cache: CacheView,
-    /// Time since the node started, in ms.
-    pub uptime_ms: u64,
-    /// Why the node no longer accepts transitions.
+    /// Seconds since the node started.
+    pub uptime_s: u64,
+    /// Whether the device is full.
+    pub storage_full: bool,
+    /// Why the node acknowledges nothing any more.
     pub stopped: Option<String>,
 }
 
@@ -629,6 +635,4 @@ pub struct HealthView {
 pub struct ReadyView {
     /// Always `ready`.
     pub status: String,
-    /// The last record that is durable.
-    pub durable: u64,
 }

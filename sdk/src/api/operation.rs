@@ -1,6 +1,6 @@
 //! How a transition looks to people: who signed what, what the policies asked for, where the chains stand now.
 
-use crate::api::{Amount, FieldView, Hex, PolicyCid, TokenStateView, ValueView};
+use crate::api::{Amount, CreditView, FieldView, Hex, PolicyCid, TokenStateView, ValueView};
 use dsm_abi::{
     AccountId, CreditId, Digest, Effect, Hold, HoldId, HoldKind, KeyId, NetworkId, PolicyId, StateId, Suite,
     TokenId, TransitionId, Value,
@@ -403,6 +403,10 @@ pub struct TransitionView {
     pub accounts: Vec<AccountState>,
     /// The new heads of all tokens that moved.
     pub tokens: Vec<TokenStateView>,
+    /// Credits that it made.
+    pub credits: Vec<CreditView>,
+    /// Holds that it made.
+    pub holds: Vec<HoldView>,
 }
 
 impl TransitionView {
@@ -428,6 +432,8 @@ impl TransitionView {
             effects: accepted.effects.iter().map(EffectsView::from).collect(),
             accounts: accepted.accounts.clone(),
             tokens: accepted.tokens.iter().map(TokenStateView::from).collect(),
+            credits: accepted.credits.iter().map(CreditView::from).collect(),
+            holds: accepted.holds.iter().map(HoldView::from).collect(),
         }
     }
 
