@@ -26,7 +26,13 @@ pub trait Denials: Copy {
     /// The stable code.
     fn code(self) -> u16;
 
-    /// The sentence of the denial with this code.
+    /// The stable word, such as `over_cap`.
+    fn word(self) -> &'static str {
+        let code = self.code();
+        Self::ALL.iter().find(|(c, _, _)| *c == code).map_or("", |(_, word, _)| word)
+    }
+
+    /// The sentence for people.
     fn sentence(self) -> &'static str {
         let code = self.code();
         Self::ALL.iter().find(|(c, _, _)| *c == code).map_or("", |(_, _, text)| text)

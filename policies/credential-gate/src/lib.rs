@@ -1,0 +1,228 @@
+//! A gate for holders: only accounts that a trusted issuer has vouched for may hold or move the token.
+//!
+//! Put it beside another policy in a token's list: it says *who* may take part and nothing about *what* is
+//! allowed. An account shows a credential of the required schema once (`admit`); from then on it is in the
+//! register until the credential expires, its issuer revokes it, or an administrator bars the account.
+//! Receiving, sending, claiming and pledging need both ends in the register. Three things stay open so that
+//! nobody is locked in: releasing a hold, destroying one's own units, and minting by the token's issuer, who
+//! need not be a holder.
+#![no_std]
+extern crate alloc;
+
+use alloc::{string::String, vec::Vec};
+use dsm_policy::{
+    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute, Fields, Key,
+    KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, policy,
+};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod cases;
+#[cfg(not(target_arch = "wasm32"))]
+pub use cases::cases;
+
+/// The terms of one token.
+#[derive(Debug, Clone, Params)]
+pub struct CredentialGate {
+    /// The accounts whose credentials count, 1 to 32.
+    pub issuers: Vec<AccountId>,
+    /// The kind of credential that is required, such as `kyc/1`.
+    pub schema: String,
+    /// The keys that keep the register; any one of them may bar and unbar accounts.
+    pub admins: Vec<KeyId>,
+}
+
+/// Why this policy refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Denials)]
+pub enum Denied {
+    /// An account is not in the register: it has to show a credential first.
+    NotAdmitted = 100,
+    /// An account's credential has expired.
+    Expired = 101,
+    /// An account's credential was revoked by its issuer.
+    Revoked = 102,
+    /// An account is barred by an administrator of the register.
+    Barred = 103,
+    /// No credential about the acting account, of the required schema and from a trusted issuer, came along.
+    NoCredential = 104,
+    /// Only a trusted issuer revokes, and only what it issued.
+    NotIssuer = 105,
+    /// No administrator of the register signed.
+    NotAdmin = 106,
+    /// The account is not barred.
+    NotBarred = 107,
+    /// The terms need 1 to 32 distinct issuers and a schema of 1 to 64 bytes.
+    BadTerms = 108,
+}
+
+/// What the register says of an account.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(crate = "borsh")]
+pub enum Standing {
+    /// It showed a credential.
+    Admitted {
+        /// The position of the credential's issuer in the terms.
+        issuer: u8,
+        /// The credential's serial.
+        serial: Digest,
+        /// When the credential ends, in ms since the Unix epoch.
+        expires_ms: u64,
+    },
+    /// An administrator barred it, whatever it shows.
+    Barred,
+}
+
+/// The issuer's position is stored in one byte, and a revocation's key is a prefix, that byte and the serial.
+const ISSUERS_MAX: usize = 32;
+const SCHEMA_BYTES_MAX: usize = 64;
+
+pub(crate) fn standing_key(account: AccountId) -> Key {
+    Key::new(b'a').account(account)
+}
+
+pub(crate) fn revoked_key(issuer: u8, serial: Digest) -> Key {
+    Key::new(b'r').bytes(&[issuer]).digest(serial)
+}
+
+#[policy(
+    name = "credential-gate",
+    summary = "Admits accounts by issuer-signed credentials and refuses movements of everyone else.",
+    denials = Denied,
+    evidence = [Credential]
+)]
+impl CredentialGate {
+    fn create(&self, _: &mut Context<'_>) -> Outcome {
+        let count = self.issuers.len();
+        let distinct = (1..count).all(|i| !self.issuers[..i].contains(&self.issuers[i]));
+        let schema = (1..=SCHEMA_BYTES_MAX).contains(&self.schema.len());
+        ensure((1..=ISSUERS_MAX).contains(&count) && distinct && schema, Denied::BadTerms)
+    }
+
+    fn mint(&self, context: &mut Context<'_>, mint: Mint) -> Outcome {
+        holder_or_issuer(context, context.actor(), "actor")?;
+        holder(context, mint.to, "to")
+    }
+
+    fn burn(&self, _: &mut Context<'_>, _: Burn) -> Outcome {
+        Ok(())
+    }
+
+    fn transfer(&self, context: &mut Context<'_>, transfer: Transfer) -> Outcome {
+        holder(context, context.actor(), "actor")?;
+        holder(context, transfer.to, "to")
+    }
+
+    fn claim(&self, context: &mut Context<'_>, claim: Claim) -> Outcome {
+        holder(context, context.actor(), "actor")?;
+        holder_or_issuer(context, claim.from, "from")
+    }
+
+    fn hold(&self, context: &mut Context<'_>, hold: NewHold) -> Outcome {
+        holder(context, context.actor(), "actor")?;
+        holder(context, hold.beneficiary, "beneficiary")
+    }
+
+    fn release(&self, _: &mut Context<'_>, _: Release) -> Outcome {
+        Ok(())
+    }
+
+    fn execute(&self, context: &mut Context<'_>, execute: Execute) -> Outcome {
+        holder(context, execute.hold.owner, "owner")?;
+        holder(context, execute.hold.beneficiary, "beneficiary")
+    }
+
+    /// Enters the acting account into the register on the strength of a credential about it that comes along.
+    #[method]
+    fn admit(&self, context: &mut Context<'_>) -> Outcome {
+        let account = context.actor();
+        let state = context.state();
+        ensure(state.get(standing_key(account)) != Some(Standing::Barred), Denied::Barred)?;
+        let mut refusal = Denied::NoCredential;
+        let mut found = None;
+        for credential in context.credentials() {
+            let Some(issuer) = self.issuers.iter().position(|issuer| *issuer == credential.issuer) else { continue };
+            if credential.subject != account || credential.schema != self.schema {
+                continue;
+            }
+            let (issuer, serial, expires_ms) = (issuer as u8, credential.serial, credential.expires_ms);
+            if expires_ms <= context.time_ms() {
+                refusal = Denied::Expired;
+            } else if state.has(revoked_key(issuer, serial)) {
+                refusal = Denied::Revoked;
+            } else {
+                found = Some(Standing::Admitted { issuer, serial, expires_ms });
+                break;
+            }
+        }
+        let standing = found.ok_or(refusal)?;
+        context.set(standing_key(account), &standing);
+        Ok(())
+    }
+
+    /// Revokes a credential by its serial, for good. Only the issuer that signed it can.
+    #[method]
+    fn revoke(&self, context: &mut Context<'_>, serial: Digest) -> Outcome {
+        let actor = context.actor();
+        let issuer = self.issuers.iter().position(|issuer| *issuer == actor).ok_or(Denied::NotIssuer)?;
+        let now = context.time_ms();
+        context.set(revoked_key(issuer as u8, serial), &now);
+        Ok(())
+    }
+
+    /// Bars an account from the token, whatever credentials it shows. Needs an administrator's key.
+    #[method]
+    fn bar(&self, context: &mut Context<'_>, account: AccountId) -> Outcome {
+        self.administered(context)?;
+        context.set(standing_key(account), &Standing::Barred);
+        Ok(())
+    }
+
+    /// Ends a bar. The account then has to show a credential again. Needs an administrator's key.
+    #[method]
+    fn unbar(&self, context: &mut Context<'_>, account: AccountId) -> Outcome {
+        self.administered(context)?;
+        let standing = context.state().get(standing_key(account));
+        ensure(standing == Some(Standing::Barred), Denied::NotBarred)?;
+        context.delete(standing_key(account));
+        Ok(())
+    }
+
+    /// Whether an account may take part now, and the end of its credential in ms since the Unix epoch (0 if none).
+    #[query]
+    fn standing(&self, view: &View<'_>, account: AccountId) -> Fields {
+        let verdict = check(&view.state(), view.time_ms(), account);
+        let expires_ms = match view.state().get(standing_key(account)) {
+            Some(Standing::Admitted { expires_ms, .. }) => expires_ms,
+            Some(Standing::Barred) | None => 0,
+        };
+        let why = verdict.err().map_or("admitted", Denied::word);
+        Fields::new()
+            .with("admitted", verdict.is_ok())
+            .with("standing", String::from(why))
+            .with("expires_ms", expires_ms)
+    }
+
+    fn administered(&self, context: &Context<'_>) -> Outcome {
+        ensure(context.signed_by_keys(&self.admins) > 0, Denied::NotAdmin)
+    }
+}
+
+fn holder_or_issuer(context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
+    if account == context.token().issuer { Ok(()) } else { holder(context, account, field) }
+}
+
+fn holder(context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
+    check(&context.state(), context.time_ms(), account).map_err(|denied| Deny::from(denied).field(field))
+}
+
+/// Whether `account` is in the register with a credential that is in force.
+fn check(state: &State<'_>, time_ms: u64, account: AccountId) -> Result<(), Denied> {
+    match state.get(standing_key(account)) {
+        None => Err(Denied::NotAdmitted),
+        Some(Standing::Barred) => Err(Denied::Barred),
+        Some(Standing::Admitted { expires_ms, .. }) if expires_ms <= time_ms => Err(Denied::Expired),
+        Some(Standing::Admitted { issuer, serial, .. }) if state.has(revoked_key(issuer, serial)) => {
+            Err(Denied::Revoked)
+        }
+        Some(Standing::Admitted { .. }) => Ok(()),
+    }
+}
