@@ -8,7 +8,8 @@ use dsm_abi::{Answer, Denial, Effect};
 pub struct Evaluation {
     /// What the policy decided, or how it failed to.
     pub outcome: Outcome,
-    /// Fuel used, the same on every machine. A policy that runs out has used its limit.
+    /// Fuel used, the same on every machine. A policy that runs out, grows memory beyond its limit, or traps
+    /// otherwise than by `unreachable` is billed its whole limit.
     pub fuel: u64,
     /// The policy's trace, at most [`dsm_abi::limit::NOTES_MAX`]. Never part of the verdict.
     pub notes: Vec<Note>,

@@ -518,6 +518,7 @@ fn classify(message: &str) -> (&'static str, &'static str) {
         ("float", FLOAT_HELP)
     } else if message.contains("not enabled")
         || message.contains("disabled")
+        || message.contains("must be enabled")
         || message.contains("multi-value")
     {
         ("feature", FEATURE_HELP)

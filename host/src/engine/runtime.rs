@@ -527,9 +527,14 @@ impl Run {
         self.store.get_fuel().expect("fuel is on in every engine's settings")
     }
 
-    /// What is billed: all of the limit where it was reached.
+    /// What is billed. The engine keeps its count in a register and writes it down at calls and returns, so a
+    /// trap in between loses what was used since then: such a trap is billed the whole limit.
     fn fuel_used<R>(&self, result: &Result<R, Fault>) -> u64 {
-        if matches!(result, Err(Fault::Fuel)) { self.fuel_limit } else { self.fuel_limit - self.fuel_left() }
+        match result {
+            Err(Fault::Trap("unreachable")) => self.fuel_limit - self.fuel_left(),
+            Err(Fault::Fuel | Fault::Memory | Fault::Trap(_)) => self.fuel_limit,
+            _ => self.fuel_limit - self.fuel_left(),
+        }
     }
 }
 

@@ -119,3 +119,71 @@ fn damaged_policies_are_judged() {
         }
     }
 }
+
+/// The most work for the compiler that the gate lets through, as far as known: what P5 bounds to one second.
+#[test]
+fn what_the_gate_lets_through_compiles_in_bounded_time() {
+    let rows = |count: usize, row: &dyn Fn(usize) -> String| (0..count).map(row).collect::<String>();
+    let live = rows(2_000, &|i| {
+        format!("(i64.store (i32.const {}) (i64.mul (local.get 0) (i64.const {})))", 8 * (i % 100), i + 3)
+    });
+    let values_across_calls = format!("(func (param i64) {live} (call 0 (i64.const 0)) {live})");
+    let set = rows(127, &|i| format!("(local.set {} (i64.mul (local.get {i}) (i64.const 3)))", i + 1));
+    let mix = rows(1_900, &|i| {
+        format!(
+            "(block (br_if 0 (i64.eqz (local.get {}))) (local.set {} (i64.add (local.get {}) (local.get 1))))",
+            i % 127,
+            (i * 7) % 127,
+            (i * 5) % 127
+        )
+    });
+    let live_locals = format!(
+        "(func (param i64) (local {}) (loop $l {set} {mix} (br_if $l (i64.eqz (local.get 9)))))",
+        "i64 ".repeat(127)
+    );
+    let targets = format!(
+        "(func (param i64) {} (br_table {} (i32.wrap_i64 (local.get 0))) {})",
+        "block ".repeat(100),
+        rows(1_000, &|i| format!("{} ", i % 100)),
+        "end ".repeat(100)
+    );
+    let targets = targets
+        .replace("(br_table", "local.get 0 i32.wrap_i64 br_table")
+        .replace("(i32.wrap_i64 (local.get 0)))", "");
+    let bombs = [
+        ("values across calls", values_across_calls.repeat(4)),
+        ("live locals", live_locals.repeat(4)),
+        ("br_table", targets.repeat(4)),
+        ("many functions", "(func (param i64) (call 0 (local.get 0)))".repeat(1_900)),
+        (
+            "straight line",
+            format!(
+                "(func (param i64) {})",
+                "(i64.store (i32.const 8) (i64.div_u (i64.load (i32.const 8)) (i64.load (i32.const 16))))"
+                    .repeat(3_600)
+            )
+            .repeat(4),
+        ),
+    ];
+    let engine = engine();
+    for (name, functions) in bombs {
+        let text =
+            format!("(module (memory 1) {functions} (func (export \"run\") (result i32) (i32.const 1)))");
+        let wasm = wat::parse_str(&text).unwrap();
+        let before = cpu_seconds();
+        let (outcome, _) = outcome(&engine, &wasm);
+        let took = cpu_seconds() - before;
+        println!("{name}: {} bytes, {outcome}, {took:.2} CPU s", wasm.len());
+        assert_eq!(outcome, "ok:1", "{name}");
+        // One second on the machine that the limits were measured on; twice that for slower ones.
+        assert!(took < 2.0, "{name} took {took:.2} CPU s");
+    }
+}
+
+/// Processor time of this thread, in seconds, in steps of 10 ms: proc(5), fields 14 and 15 of `stat`.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let ticks: Vec<f64> = after_name.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
+    ticks.iter().sum::<f64>() / 100.0
+}

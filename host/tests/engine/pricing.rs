@@ -4,7 +4,8 @@ use crate::guest::engine;
 use dsm_host::engine::Fault;
 use std::time::Instant;
 
-const FUEL: u64 = 3_000_000;
+const FUEL: u64 = 20_000_000;
+const NS_PER_FUEL_MAX: f64 = 3.0;
 
 /// A loop of `body` until the fuel ends, with memory of 64 pages, three scratch locals and a table.
 fn endless(body: &str) -> Vec<u8> {
@@ -49,21 +50,25 @@ fn no_instruction_is_sold_below_its_price() {
     let mut worst = (0.0, "");
     for (name, body) in &rows {
         let wasm = endless(body);
-        // The least of several runs, less a run without fuel to speak of: compiling and starting.
         let time = |fuel: u64| {
-            let run = |_| {
-                let started = Instant::now();
-                assert_eq!(engine.probe(&wasm, "run", fuel).unwrap().result, Err(Fault::Fuel), "{name}");
-                started.elapsed().as_nanos() as f64
-            };
-            (0..5).map(run).fold(f64::INFINITY, f64::min)
+            let started = Instant::now();
+            assert_eq!(engine.probe(&wasm, "run", fuel).unwrap().result, Err(Fault::Fuel), "{name}");
+            started.elapsed().as_nanos() as f64
         };
-        let ns = (time(FUEL) - time(20_000)) / (FUEL - 20_000) as f64;
+        // Less a run without fuel to speak of: compiling and starting. The least of several runs, and of more
+        // where other work on the machine got in between.
+        let (mut all, mut start, mut ns) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        for run in 0..20 {
+            if run < 3 || ns > NS_PER_FUEL_MAX {
+                (all, start) = (all.min(time(FUEL)), start.min(time(20_000)));
+                ns = (all - start) / (FUEL - 20_000) as f64;
+            }
+        }
         println!("{name:>16}: {ns:.3} ns per fuel");
         if ns > worst.0 {
             worst = (ns, name);
         }
     }
     println!("worst: {worst:?}");
-    assert!(worst.0 <= 3.0, "{worst:?}");
+    assert!(worst.0 <= NS_PER_FUEL_MAX, "{worst:?}");
 }
