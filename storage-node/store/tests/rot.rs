@@ -146,6 +146,30 @@ fn a_torn_tail_is_cut_and_damage_is_not() {
     }
 }
 
+/// O5: a sector that was durable and reads as zeros looks torn; the batches written after it show that it was
+/// not. Only inside the last batch (records 43 to 45) can it be taken for a crash.
+#[test]
+fn o5_a_lost_sector_before_the_last_batch_is_damage() {
+    let disk = store(1 << 20);
+    let (name, size) = bytes_of(&disk).remove(0);
+    let mut damaged = 0;
+    for sector in (512..size).step_by(512) {
+        let rotten = disk.crash(Crash::Process);
+        rotten.open(&name).unwrap().write_at(&vec![0; 512.min(size - sector)], sector as u64).unwrap();
+        match open(&rotten) {
+            Err(LogError::Damaged { position, .. }) => {
+                assert!(position <= LAST);
+                damaged += 1;
+            }
+            Err(error) => panic!("{sector}: {error}"),
+            Ok((_, report)) => {
+                assert!(report.head >= 42 && report.cut.is_some(), "{sector}: acknowledged records cut");
+            }
+        }
+    }
+    assert!(damaged > 12, "{damaged}");
+}
+
 /// A client puts bytes that look like a record of a later batch into a payload, and the record with it is
 /// torn: recovery takes them for payload, because the client does not know the salt.
 #[test]
