@@ -1,7 +1,7 @@
 //! Asking the policies: every leg of a transition is judged by all policies of its token, each against the same
 //! frozen state. What a policy requests besides becomes further legs for the token's other policies.
 
-use crate::{Ledger, OperationKind, Refusal, StateSpace, Token, TokenTerms, VerifiedTransition};
+use crate::{Ledger, OperationKind, Refusal, SignedBy, StateSpace, Token, TokenTerms, VerifiedTransition};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
@@ -104,6 +104,7 @@ impl Ledger {
         let signers = verified
             .signers()
             .iter()
+            .filter(|signer| signer.by == SignedBy::Keys)
             .map(|signer| Signer { account: signer.account, keys: signer.keys.clone() })
             .collect();
         let frame = Frame { verified: &verified, time_ms, signers };
@@ -272,9 +273,9 @@ impl Ledger {
         let found = match self.token(&token) {
             Some(found) => found,
             None => {
-                let operation = &frame.verified.transition().operations[leg];
-                let terms = terms_of(operation).ok_or(Refusal::UnknownToken(token))?;
-                created = Token::new(terms);
+                let operations = &frame.verified.transition().operations;
+                let terms = operations.iter().filter_map(terms_of).find(|terms| terms.token() == token);
+                created = Token::new(terms.ok_or(Refusal::UnknownToken(token))?);
                 &created
             }
         };

@@ -291,15 +291,13 @@ impl Ledger {
         change: AccountChange,
         transition: TransitionId,
     ) -> AccountState {
-        if let Some(genesis) = change.created {
-            let account = new_account(id, genesis.keys, transition);
-            self.account_heads.insert(id.0, Digest(account.head.0));
-            let state = account.state.clone();
-            self.accounts.insert(id, account);
-            return state;
-        }
         let time_ms = self.time_ms;
-        let account = self.accounts.get_mut(&id).expect("settle found it");
+        let created = change.created.map(|genesis| new_account(id, genesis.keys));
+        let is_new = created.is_some();
+        let account = match created {
+            Some(account) => self.accounts.entry(id).or_insert(account),
+            None => self.accounts.get_mut(&id).expect("settle found it"),
+        };
         let expired: Vec<HoldId> =
             account.holds.values().filter(|hold| !hold.is_live(time_ms)).map(|hold| hold.id).collect();
         for hold in change.ended_holds.iter().chain(&expired) {
@@ -328,14 +326,18 @@ impl Ledger {
             account.keys = Arc::new(keys);
         }
         let state = &mut account.state;
-        state.height += 1;
-        state.parent = account.head;
+        if !is_new {
+            state.height += 1;
+            state.parent = account.head;
+        }
         state.transition = transition;
         state.assets_root = account.assets.root();
         state.holds_root = account.hold_leaves.root();
         state.relationships_root = account.relationships.root();
         state.status = change.status.unwrap_or(state.status);
-        state.precommitment = change.precommitment;
+        if change.signed {
+            state.precommitment = change.precommitment;
+        }
         account.head = state.id();
         self.account_heads.insert(id.0, Digest(account.head.0));
         account.state.clone()
@@ -376,22 +378,22 @@ pub(crate) fn credit_leaf(credit: &Credit) -> Digest {
     hash(tag::CREDIT_LEAF, &[&encode(credit)])
 }
 
-fn new_account(account: AccountId, keys: KeySet, transition: TransitionId) -> Account {
-    let mut relationships = Trie::default();
+/// An account before its first move: [`Ledger::commit`] fills in the transition, the roots and the head.
+fn new_account(account: AccountId, keys: KeySet) -> Account {
     let state = AccountState {
         account,
         height: 0,
         parent: StateId::NONE,
-        transition,
+        transition: TransitionId::default(),
         keys: keys.id(),
         assets_root: Digest::default(),
         holds_root: Digest::default(),
-        relationships_root: relationships.root(),
+        relationships_root: Digest::default(),
         status: Status::Active,
         precommitment: None,
     };
     Account {
-        head: state.id(),
+        head: StateId::NONE,
         state,
         keys: Arc::new(keys),
         balances: BTreeMap::new(),
@@ -399,7 +401,7 @@ fn new_account(account: AccountId, keys: KeySet, transition: TransitionId) -> Ac
         tips: BTreeMap::new(),
         assets: Trie::default(),
         hold_leaves: Trie::default(),
-        relationships,
+        relationships: Trie::default(),
     }
 }
 

@@ -67,6 +67,9 @@ impl Ledger {
                 if now.state().keys != key_set {
                     return Err(Refusal::KeysChanged(account));
                 }
+                if now.state().status == Status::Revoked {
+                    return Err(Refusal::Revoked(account));
+                }
             }
             if let Some(nullifier) = evidence.nullifier
                 && (self.is_consumed(&nullifier) || !consumed.insert(nullifier))

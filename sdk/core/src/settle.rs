@@ -6,7 +6,7 @@
 use crate::judge::terms_of;
 use crate::{
     Approved, Credit, Genesis, KeySet, Ledger, Operation, OperationKind, PolicyEffects, PolicyRecord,
-    Precommitment, Refusal, Status, TokenTerms, VerifiedTransition, hash, relationship_key, tag,
+    Precommitment, Refusal, SignedBy, Status, TokenTerms, VerifiedTransition, hash, relationship_key, tag,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +35,8 @@ pub struct Event {
 /// What an account's move consists of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AccountChange {
+    /// Whether the account itself signed; others move it when they end or extend its holds.
+    pub(crate) signed: bool,
     pub(crate) created: Option<Genesis>,
     pub(crate) keys: Option<KeySet>,
     pub(crate) status: Option<Status>,
@@ -94,7 +96,7 @@ impl Ledger {
             }
         }
         for given in &effects {
-            let actor = legs.get(usize::from(given.leg)).ok_or(Refusal::UsedTwice)?.actor;
+            let actor = settlement.author(given, &legs)?;
             for effect in &given.effects {
                 settlement.effect(given, actor, effect)?;
             }
@@ -122,6 +124,8 @@ struct Settlement<'a> {
     id: TransitionId,
     time_ms: u64,
     signers: Vec<AccountId>,
+    /// The signers whose signatures let policies take units from them: not those that used recovery keys.
+    consenting: Vec<AccountId>,
     entropy: [u8; 32],
     published: Vec<PolicyRecord>,
     accounts: BTreeMap<AccountId, AccountChange>,
@@ -136,13 +140,17 @@ struct Settlement<'a> {
 impl<'a> Settlement<'a> {
     fn new(ledger: &'a Ledger, verified: &VerifiedTransition, time_ms: u64) -> Self {
         let signers: Vec<AccountId> = verified.signers().iter().map(|signer| signer.account).collect();
+        let by_keys = verified.signers().iter().filter(|signer| signer.by == SignedBy::Keys);
+        let consenting = by_keys.map(|signer| signer.account).collect();
+        let signed = AccountChange { signed: true, ..AccountChange::default() };
         Settlement {
             ledger,
             id: verified.id(),
             time_ms,
             entropy: verified.transition().entropy,
-            accounts: signers.iter().map(|account| (*account, AccountChange::default())).collect(),
+            accounts: signers.iter().map(|account| (*account, signed.clone())).collect(),
             signers,
+            consenting,
             published: Vec::new(),
             tokens: BTreeMap::new(),
             new_credits: Vec::new(),
@@ -245,11 +253,29 @@ impl<'a> Settlement<'a> {
         }
     }
 
+    /// The actor of the leg that the effects belong to. `judge` pairs effects, leg and policy; a damaged record
+    /// may not.
+    fn author(&self, given: &PolicyEffects, legs: &[Leg]) -> Result<AccountId, Refusal> {
+        let PolicyEffects { leg, token, policy_index, .. } = *given;
+        let policies = match (self.ledger.token(&token), self.tokens.get(&token)) {
+            (Some(found), _) => found.terms().policies.len(),
+            (None, Some(TokenChange { created: Some(terms), .. })) => terms.policies.len(),
+            (None, _) => 0,
+        };
+        match legs.get(usize::from(leg)) {
+            Some(leg) if leg.token == token && usize::from(policy_index) < policies => Ok(leg.actor),
+            Some(_) | None => {
+                let what = "effects on a leg or by a policy that is not there";
+                Err(Refusal::EffectNotPermitted { token, policy_index, what })
+            }
+        }
+    }
+
     fn effect(&mut self, given: &PolicyEffects, actor: AccountId, effect: &Effect) -> Result<(), Refusal> {
         let (token, policy_index) = (given.token, given.policy_index);
         let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
         let signed = |settlement: &Self, account: &AccountId| {
-            if settlement.signers.contains(account) {
+            if settlement.consenting.contains(account) {
                 Ok(())
             } else {
                 Err(refuse("an account that did not sign"))

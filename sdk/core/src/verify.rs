@@ -209,6 +209,8 @@ impl SignedTransition {
         keys: &dyn KeyDirectory,
         verifier: &dyn VerifySignature,
     ) -> Result<(), AdmitError> {
+        // A genesis inside the transition brings keys of its own: only a well-formed one speaks for its account.
+        self.transition.check_shape()?;
         check_signature_order(self)?;
         let unknown = AdmitError::UnknownAccount(account);
         let position = self.transition.parents.iter().position(|(parent, _)| *parent == account);

@@ -157,9 +157,7 @@ fn toll(input: &Input, _: &StateSpace, _: &[Arc<StateSpace>]) -> Result<Judgemen
     };
     let leg = &input.legs[usize::from(input.leg)];
     Ok(match &leg.action {
-        Action::Transfer { .. } => {
-            Judgement::Accept(vec![Effect::Transfer { from: leg.actor, to, amount }])
-        }
+        Action::Transfer { .. } => Judgement::Accept(vec![Effect::Transfer { from: leg.actor, to, amount }]),
         _ => ACCEPT,
     })
 }
@@ -278,12 +276,8 @@ pub(crate) struct World {
 impl World {
     /// Root, Alice, Bob and Carol; gold, silver and copper.
     pub(crate) fn new() -> World {
-        let genesis = NetworkGenesis {
-            name: "test".into(),
-            created_ms: 1_000,
-            node: key("node"),
-            salt: [0; 32],
-        };
+        let genesis =
+            NetworkGenesis { name: "test".into(), created_ms: 1_000, node: key("node"), salt: [0; 32] };
         let none = AccountId::default();
         let mut world = World {
             ledger: Ledger::new(&genesis),
@@ -382,10 +376,8 @@ impl World {
         let admit = |error| Refused::Admit(error);
         let signed =
             SignedTransition::decode(&encode(signed)).map_err(|error| Refused::Admit(error.into()))?;
-        let verified =
-            signed.verify(self.ledger.network(), &self.ledger, &FastSignatures).map_err(admit)?;
-        let approved =
-            self.ledger.judge(verified, self.time_ms, &mut Native).map_err(Refused::Refusal)?;
+        let verified = signed.verify(self.ledger.network(), &self.ledger, &FastSignatures).map_err(admit)?;
+        let approved = self.ledger.judge(verified, self.time_ms, &mut Native).map_err(Refused::Refusal)?;
         let changes = self.ledger.settle(approved).map_err(Refused::Refusal)?;
         let applied = self.ledger.commit(changes);
         self.log.push(Accepted::from(&applied));
@@ -401,7 +393,7 @@ impl World {
     /// Submits what must be refused, and checks that nothing at all changed.
     pub(crate) fn refuse_signed(&mut self, signed: &SignedTransition) -> Refused {
         let before = fingerprint(&self.ledger);
-        let refused = self.submit(signed).expect_err("must be refused");
+        let refused = self.submit(signed).map(|applied| applied.transition).expect_err("must be refused");
         assert_eq!(fingerprint(&self.ledger), before, "{refused:?} changed the ledger");
         refused
     }
@@ -424,8 +416,7 @@ impl World {
 
     /// Puts a hold on Alice's gold for Bob.
     pub(crate) fn hold(&mut self, amount: u128, kind: HoldKind, expires_ms: Option<u64>) -> HoldId {
-        let hold =
-            OperationKind::Hold { token: self.gold, amount, beneficiary: self.bob, kind, expires_ms };
+        let hold = OperationKind::Hold { token: self.gold, amount, beneficiary: self.bob, kind, expires_ms };
         self.accept_one(self.alice, hold).holds[0].id
     }
 
@@ -461,8 +452,7 @@ pub(crate) fn sign_as(keys: &dyn KeyDirectory, transition: Transition) -> Signed
 
 /// One signature under `transition`.
 pub(crate) fn signature(transition: &Transition, account: u8, position: u8, key: &PublicKey) -> Signature {
-    let message =
-        signing_message(key.suite, transition.network, SignKind::Transition, &encode(transition));
+    let message = signing_message(key.suite, transition.network, SignKind::Transition, &encode(transition));
     Signature { account, key: position, suite: key.suite, bytes: sign_bytes(key, &message) }
 }
 
