@@ -1,0 +1,114 @@
+//! Every stable code of an error is a line of `host/ERRORS.md`, and every line is a code.
+//!
+//! Codes are what programs branch on. They are collected from the source itself: the strings in each `fn code` that
+//! returns a string, and the code given to `Problem::new`.
+
+use crate::project::{read, root, sources_below};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use syn::visit::{self, Visit};
+
+const DOCUMENT: &str = "host/ERRORS.md";
+
+/// The codes in one file.
+#[derive(Default)]
+struct Codes(BTreeSet<String>);
+
+impl Codes {
+    fn add_all(&mut self, block: &syn::Block) {
+        struct Strings<'a>(&'a mut BTreeSet<String>);
+        impl<'a> Visit<'a> for Strings<'_> {
+            fn visit_lit_str(&mut self, text: &'a syn::LitStr) {
+                self.0.insert(text.value());
+            }
+        }
+        Strings(&mut self.0).visit_block(block);
+    }
+}
+
+fn returns_text(signature: &syn::Signature) -> bool {
+    match &signature.output {
+        syn::ReturnType::Type(_, kind) => match kind.as_ref() {
+            syn::Type::Reference(to) => {
+                matches!(&*to.elem, syn::Type::Path(path) if path.path.is_ident("str"))
+            }
+            _ => false,
+        },
+        syn::ReturnType::Default => false,
+    }
+}
+
+impl<'a> Visit<'a> for Codes {
+    fn visit_impl_item_fn(&mut self, function: &'a syn::ImplItemFn) {
+        if function.sig.ident == "code" && returns_text(&function.sig) {
+            self.add_all(&function.block);
+        }
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_expr_call(&mut self, call: &'a syn::ExprCall) {
+        let is_problem = matches!(&*call.func, syn::Expr::Path(path) if {
+            let names: Vec<_> = path.path.segments.iter().rev().map(|segment| segment.ident.to_string()).collect();
+            names.len() >= 2 && names[0] == "new" && names[1] == "Problem"
+        });
+        if is_problem
+            && let Some(syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(code), .. })) =
+                call.args.iter().nth(2)
+        {
+            self.0.insert(code.value());
+        }
+        visit::visit_expr_call(self, call);
+    }
+}
+
+fn codes_in_source() -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for folder in ["host/src", "sdk"] {
+        let ours = sources_below(folder).into_iter();
+        let ours = ours.filter(|(path, _)| path.components().any(|part| part.as_os_str() == "src"));
+        for (path, file) in ours.filter(|(path, _)| !path.starts_with("sdk/policy")) {
+            let mut codes = Codes::default();
+            codes.visit_file(&file);
+            all.extend(codes.0.into_iter().map(|code| (code, path.display().to_string())));
+        }
+    }
+    all
+}
+
+/// The first cell of each row of the document's tables: a code in backticks.
+fn codes_in_document() -> Vec<String> {
+    let text = read(&root().join(DOCUMENT));
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once('`')).map(|(code, _)| code.to_owned()).collect()
+}
+
+#[test]
+fn every_code_is_documented_and_every_documented_code_exists() {
+    let source = codes_in_source();
+    assert!(source.len() > 80, "only {} codes found: this test reads the wrong files", source.len());
+    let document = codes_in_document();
+    let documented: BTreeSet<&String> = document.iter().collect();
+    let missing: Vec<_> = source.iter().filter(|(code, _)| !documented.contains(code)).collect();
+    assert!(missing.is_empty(), "{DOCUMENT} has no row for {missing:#?}");
+    let extra: Vec<_> = documented.iter().filter(|code| !source.contains_key(**code)).collect();
+    assert!(extra.is_empty(), "{DOCUMENT} has rows for codes that do not exist: {extra:#?}");
+    assert_eq!(document.len(), documented.len(), "{DOCUMENT} has a code twice");
+}
+
+#[test]
+fn codes_are_words_that_programs_can_rely_on() {
+    for (code, path) in codes_in_source() {
+        let plain =
+            code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        assert!(plain && !code.is_empty(), "{path}: {code:?}");
+    }
+}
+
+#[test]
+fn the_rows_are_complete() {
+    let text = read(&root().join(Path::new(DOCUMENT)));
+    for row in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What may not be named where: source is read as tokens, so comments and strings do not count, and test modules
+//! are left out.
+
+use crate::project::{folder, package, parse, sources_below};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use syn::visit_mut::{self, VisitMut};
+
+/// Names that bring in a clock, a file, a socket, a thread, randomness, an executor, JSON or a float.
+const IMPURE: &[&str] = &[
+    "std",
+    "tokio",
+    "rand",
+    "getrandom",
+    "SystemTime",
+    "Instant",
+    "async",
+    "await",
+    "serde_json",
+    "thread_local",
+    "f32",
+    "f64",
+];
+
+/// Where wasmtime may be named.
+const RUNTIME: &str = "host/src/engine/runtime.rs";
+
+fn is_test_only(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let list = attribute.meta.require_list();
+        attribute.path().is_ident("test")
+            || (attribute.path().is_ident("cfg") && list.is_ok_and(|list| list.tokens.to_string() == "test"))
+    })
+}
+
+/// Takes items that exist only in tests out of a file.
+struct WithoutTests;
+
+impl VisitMut for WithoutTests {
+    fn visit_file_mut(&mut self, file: &mut syn::File) {
+        file.items.retain(|item| !is_test_only(attributes(item)));
+        visit_mut::visit_file_mut(self, file);
+    }
+
+    fn visit_item_mod_mut(&mut self, module: &mut syn::ItemMod) {
+        if let Some((_, items)) = &mut module.content {
+            items.retain(|item| !is_test_only(attributes(item)));
+        }
+        visit_mut::visit_item_mod_mut(self, module);
+    }
+}
+
+fn attributes(item: &syn::Item) -> &[syn::Attribute] {
+    match item {
+        syn::Item::Const(item) => &item.attrs,
+        syn::Item::Fn(item) => &item.attrs,
+        syn::Item::Impl(item) => &item.attrs,
+        syn::Item::Macro(item) => &item.attrs,
+        syn::Item::Mod(item) => &item.attrs,
+        syn::Item::Static(item) => &item.attrs,
+        syn::Item::Struct(item) => &item.attrs,
+        syn::Item::Use(item) => &item.attrs,
+        syn::Item::ExternCrate(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// The identifiers in a file outside its tests, keywords included.
+fn names(mut file: syn::File) -> BTreeSet<String> {
+    WithoutTests.visit_file_mut(&mut file);
+    let mut found = BTreeSet::new();
+    collect(file.into_token_stream(), &mut found);
+    found
+}
+
+fn collect(tokens: TokenStream, found: &mut BTreeSet<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(name) => {
+                found.insert(name.to_string());
+            }
+            TokenTree::Group(group) => collect(group.stream(), found),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+fn is_no_std(file: &syn::File) -> bool {
+    file.attrs.iter().any(|attribute| attribute.to_token_stream().to_string().contains("no_std"))
+}
+
+#[test]
+fn the_pure_crates_name_no_clock_file_socket_thread_randomness_executor_or_float() {
+    for (name, source) in [("dsm-abi", "sdk/abi/src"), ("dsm-core", "sdk/core/src")] {
+        assert!(folder(package(name)).join("src").ends_with(source));
+        assert!(is_no_std(&parse(&Path::new(source).join("lib.rs"))), "{name} is not no_std");
+        for (path, file) in sources_below(source) {
+            let found = names(file);
+            let impure: Vec<_> = IMPURE.iter().filter(|name| found.contains(**name)).collect();
+            assert!(impure.is_empty(), "{} is pure and names {impure:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn wasmtime_is_named_in_one_module() {
+    let mut named = BTreeSet::new();
+    for folder in ["host", "sdk", "storage-node", "benches"] {
+        for (path, file) in sources_below(folder) {
+            let uses = names(file).contains("wasmtime");
+            named.extend(uses.then_some(path));
+        }
+    }
+    assert_eq!(named, BTreeSet::from([PathBuf::from(RUNTIME)]));
+}
+
+#[test]
+fn modules_are_read_as_wasm_only_in_the_engine() {
+    for (path, file) in sources_below("host/src") {
+        let found = names(file);
+        let reads = found.contains("wasmparser") || found.contains("wasm_encoder");
+        assert!(!reads || path.starts_with("host/src/engine"), "{} reads modules", path.display());
+    }
+}
+
+#[test]
+fn only_the_crates_of_the_guest_and_the_bridge_to_c_allow_unsafe_code() {
+    // A policy's exports and imports are raw pointers by nature; nothing else of ours is.
+    let allowed = Path::new("sdk/policy");
+    for folder in ["host", "sdk", "storage-node", "benches", "policies"] {
+        for (path, file) in sources_below(folder) {
+            let found = names(file);
+            let blocks = found.contains("unsafe");
+            assert!(!blocks || path.starts_with(allowed), "{} has unsafe code", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_scan_sees_names_and_overlooks_comments_strings_and_tests() {
+    let text = "//! std\nfn a() { b(\"tokio\"); { rand::c() } }\n#[cfg(test)] mod tests { use std::fs; }";
+    let found = names(syn::parse_file(text).unwrap());
+    assert!(found.contains("rand"));
+    assert!(!found.contains("std") && !found.contains("tokio"));
+}
