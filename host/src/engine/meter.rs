@@ -14,7 +14,7 @@ use wasm_encoder::{
 };
 
 /// What calls may take of the stack at one time, in units of [`charge`]. With the worst frame that the gate
-/// lets through this stays within the host's 1 MiB of WASM stack (`tests/engine_depth.rs`).
+/// lets through this stays within the host's 1 MiB of WASM stack (`tests/engine/depth.rs`).
 pub(super) const DEPTH_BUDGET: i32 = 32_768;
 /// Changes whenever this pass would write other bytes for the same module. Part of the engine profile.
 pub(super) const PASS_VERSION: u32 = 1;

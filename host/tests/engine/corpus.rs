@@ -184,6 +184,7 @@ fn what_the_gate_lets_through_compiles_in_bounded_time() {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
     let after_name = stat.rsplit_once(')').unwrap().1;
-    let ticks: Vec<f64> = after_name.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
+    let ticks: Vec<f64> =
+        after_name.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
     ticks.iter().sum::<f64>() / 100.0
 }
