@@ -25,7 +25,6 @@ find_toolchain() {
         rust_source=$sysroot/lib/rustlib/src/rust
     elif [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && command -v wasm-ld >/dev/null &&
         rust_source=$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust && [ -d "$rust_source/library/core" ]; then
-        rust_source=$(readlink -f "$rust_source")
         cargo=(env "PATH=/usr/bin:/bin" RUSTC=/usr/bin/rustc /usr/bin/cargo) rustc=(/usr/bin/rustc)
         linker_name=$(wasm-ld --version)
         export CARGO_TARGET_WASM32V1_NONE_LINKER=wasm-ld
@@ -49,7 +48,8 @@ build_overlay() {
     mkdir -p "$work/src" "$out"
     printf '[package]\nname = "seed"\nversion = "0.0.0"\nedition = "2024"\n[profile.release]\npanic = "abort"\nopt-level = 3\n' >"$work/Cargo.toml"
     echo '#![no_std]' >"$work/src/lib.rs"
-    local flags="-Cembed-bitcode=yes"$'\x1f'"--remap-path-prefix=$rust_source=/rust"$'\x1f'"--remap-path-prefix=$work=/seed"
+    local flags="-Cembed-bitcode=yes"$'\x1f'"--remap-path-prefix=$rust_source=/rust"
+    flags+=$'\x1f'"--remap-path-prefix=$(readlink -f "$rust_source")=/rust"$'\x1f'"--remap-path-prefix=$work=/seed"
     (cd "$work" && RUSTC_BOOTSTRAP=1 CARGO_ENCODED_RUSTFLAGS=$flags "${cargo[@]}" build --quiet --release \
         --target "$target" --target-dir "$work/target" -Zbuild-std=core,alloc,panic_abort)
     mkdir "$out/lib.partial"
@@ -64,6 +64,7 @@ build_into() {
     local target_dir=$1/.target flags name
     flags=("${source_flags[@]}" "${link_flags[@]}"
         "--remap-path-prefix=$rust_source=/rust"
+        "--remap-path-prefix=$(readlink -f "$rust_source" || echo "$rust_source")=/rust"
         "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
         "--remap-path-prefix=$project=/dsm")
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") "${cargo[@]}" build --quiet --locked --release --lib \

@@ -56,9 +56,14 @@ fn authority() -> Vec<Case> {
     let mint = Action::Mint { to: ALICE, amount: 1 };
     vec![
         signed().leg(BOB, mint.clone()).accepts("issue", vec![]),
-        currency().signed(BOB, &[key(12)]).leg(BOB, mint).refuses("issue by one of two", Denied::NotAuthority),
+        currency()
+            .signed(BOB, &[key(12)])
+            .leg(BOB, mint)
+            .refuses("issue by one of two", Denied::NotAuthority),
         signed().leg(ALICE, Action::Burn { amount: 800 }).accepts("redeem", vec![]),
-        signed().leg(ALICE, Action::Burn { amount: 801 }).refuses("redeem too much", Denied::InsufficientFunds),
+        signed()
+            .leg(ALICE, Action::Burn { amount: 801 })
+            .refuses("redeem too much", Denied::InsufficientFunds),
         currency().leg(ALICE, Action::Burn { amount: 1 }).refuses("redeem alone", Denied::NotAuthority),
         signed().invoke(ALICE, "pause", vec![]).refuses("an unknown method", Refused::UnknownMethod),
         signed().leg(ALICE, Action::Other).refuses("an action without a rule", Refused::UnsupportedAction),
@@ -153,7 +158,9 @@ fn escrow() -> Vec<Case> {
         currency().leg(ALICE, hold(1, HoldKind::Lock)).refuses("a lock of cash", Denied::HoldKind),
         currency().leg(BOB, Action::Release { hold: held(1) }).accepts("release", vec![]),
         currency().leg(ALICE, execute(500)).accepts("payment out of escrow", paid(TODAY, 500)),
-        currency().leg(ALICE, execute(601)).refuses("escrow does not evade the limit", Denied::OverTransferLimit),
+        currency()
+            .leg(ALICE, execute(601))
+            .refuses("escrow does not evade the limit", Denied::OverTransferLimit),
         currency()
             .leg(ALICE, execute(500))
             .leg(ALICE, pay(501))
@@ -163,7 +170,8 @@ fn escrow() -> Vec<Case> {
 
 fn queries() -> Vec<Case> {
     let alice = || vec![Value::Account(ALICE)];
-    let answer = |paid: u128, left: u128| Fields::new().with("day", TODAY).with("paid", paid).with("left", left);
+    let answer =
+        |paid: u128, left: u128| Fields::new().with("day", TODAY).with("paid", paid).with("left", left);
     let spent = |day| currency().state(outflow_key(ALICE), &Outflow { day, paid: 400 });
     vec![
         spent(TODAY).answers("some paid", "outflow", alice(), answer(400, 600)),

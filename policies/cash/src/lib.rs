@@ -9,9 +9,9 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    AccountId, Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Execute, Fields, HoldKind,
-    Key, KeyId, Leg, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, math, policy,
-    text,
+    AccountId, Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Execute, Fields,
+    HoldKind, Key, KeyId, Leg, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure,
+    math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -160,7 +160,8 @@ impl Cash {
         let day = context.time_ms() / DAY_MS;
         let paid = math::add(paid_on(&context.state(), payer, day), total)?;
         if paid > self.daily_max {
-            let reason = text!["payments of ", paid, " on this day exceed the daily limit of ", self.daily_max];
+            let reason =
+                text!["payments of ", paid, " on this day exceed the daily limit of ", self.daily_max];
             return Err(Denied::OverDailyLimit.because(reason).field("amount"));
         }
         if first == Some(context.leg_index()) {
@@ -187,7 +188,9 @@ fn transferred(leg: &Leg) -> Option<u128> {
 }
 
 fn paid_on(state: &State<'_>, account: AccountId, day: u64) -> u128 {
-    state.get(outflow_key(account)).map_or(0, |outflow: Outflow| if outflow.day == day { outflow.paid } else { 0 })
+    state
+        .get(outflow_key(account))
+        .map_or(0, |outflow: Outflow| if outflow.day == day { outflow.paid } else { 0 })
 }
 
 fn funded(context: &Context<'_>, payer: AccountId, amount: u128) -> Outcome {

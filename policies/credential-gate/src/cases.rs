@@ -4,9 +4,7 @@ use crate::{Denied, Standing, revoked_key, standing_key};
 use alloc::{string::String, vec, vec::Vec};
 use dsm_policy::abi::Evidence;
 use dsm_policy::bench::{Case, ISSUER, START_MS, Scene, TOKEN, account, deletes, key, sets};
-use dsm_policy::{
-    AccountId, Action, CreditId, Digest, Fields, Hold, HoldId, HoldKind, Refused, Value, text,
-};
+use dsm_policy::{AccountId, Action, CreditId, Digest, Fields, Hold, HoldId, HoldKind, Refused, Value, text};
 
 const ALICE: AccountId = account(1);
 const BOB: AccountId = account(2);
@@ -47,7 +45,8 @@ fn creation() -> Vec<Case> {
         create(terms(vec![], "kyc/1")).refuses("no issuer", Denied::BadTerms),
         create(terms(vec![BANK, BANK], "kyc/1")).refuses("one issuer twice", Denied::BadTerms),
         create(terms(vec![BANK], "")).refuses("no schema", Denied::BadTerms),
-        create(terms(vec![BANK], &String::from_utf8_lossy(&[b'k'; 65]))).refuses("a long schema", Denied::BadTerms),
+        create(terms(vec![BANK], &String::from_utf8_lossy(&[b'k'; 65])))
+            .refuses("a long schema", Denied::BadTerms),
         create(Scene::new(vec![])).refuses("no parameters", Refused::BadParameters),
         token().leg(ALICE, Action::Other).refuses("an action without a rule", Refused::UnsupportedAction),
     ]
@@ -73,7 +72,9 @@ fn movements() -> Vec<Case> {
     let mut cases = vec![
         token().leg(ALICE, Action::Burn { amount: 10 }).accepts("burn by a stranger to the register", vec![]),
         token().leg(BOB, Action::Release { hold }).accepts("release by a stranger to the register", vec![]),
-        both().leg(ISSUER, Action::Mint { to: ALICE, amount: 1 }).accepts("mint by the token's issuer", vec![]),
+        both()
+            .leg(ISSUER, Action::Mint { to: ALICE, amount: 1 })
+            .accepts("mint by the token's issuer", vec![]),
         both()
             .leg(ALICE, Action::Claim { credit: CreditId([8; 32]), from: ISSUER, amount: 1 })
             .accepts("claim of units that the token's issuer minted", vec![]),
@@ -136,10 +137,10 @@ fn admission() -> Vec<Case> {
         shows(good())
             .state(standing_key(ALICE), &Standing::Barred)
             .refuses("a barred account with a good credential", Denied::Barred),
-        shows(good()).with(|input| input.legs.clear()).invoke(ALICE, "admit", vec![Value::Bool(true)]).refuses(
-            "an argument that the method does not take",
-            Refused::BadArguments,
-        ),
+        shows(good())
+            .with(|input| input.legs.clear())
+            .invoke(ALICE, "admit", vec![Value::Bool(true)])
+            .refuses("an argument that the method does not take", Refused::BadArguments),
     ]
 }
 

@@ -11,8 +11,9 @@ extern crate alloc;
 
 use alloc::{string::String, vec::Vec};
 use dsm_policy::{
-    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute, Fields, Key,
-    KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, policy,
+    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute,
+    Fields, Key, KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure,
+    policy,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -139,7 +140,9 @@ impl CredentialGate {
         let mut refusal = Denied::NoCredential;
         let mut found = None;
         for credential in context.credentials() {
-            let Some(issuer) = self.issuers.iter().position(|issuer| *issuer == credential.issuer) else { continue };
+            let Some(issuer) = self.issuers.iter().position(|issuer| *issuer == credential.issuer) else {
+                continue;
+            };
             if credential.subject != account || credential.schema != self.schema {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Every case of the policy, natively, through encoded bytes.
 
-use dsm_policy::bench;
 use credential_gate::{CredentialGate, cases};
+use dsm_policy::bench;
 
 #[test]
 fn every_case_comes_out_as_expected() {

@@ -41,7 +41,15 @@ fn deliver(to: AccountId, amount: u128) -> Action {
 }
 
 fn held(kind: HoldKind) -> Hold {
-    Hold { id: HoldId([9; 32]), token: TOKEN, owner: ALICE, beneficiary: BOB, amount: 40, kind, expires_ms: None }
+    Hold {
+        id: HoldId([9; 32]),
+        token: TOKEN,
+        owner: ALICE,
+        beneficiary: BOB,
+        amount: 40,
+        kind,
+        expires_ms: None,
+    }
 }
 
 fn creation() -> Vec<Case> {
@@ -66,7 +74,9 @@ fn registrar() -> Vec<Case> {
         signed(security()).leg(ISSUER, mint(CAROL)).refuses("issue to a stranger", Denied::NotParticipant),
         signed(security()).leg(ALICE, Action::Burn { amount: 60 }).accepts("redeem", vec![]),
         security().leg(ALICE, Action::Burn { amount: 1 }).refuses("redeem alone", Denied::NotRegistrar),
-        signed(security()).leg(ALICE, Action::Burn { amount: 61 }).refuses("redeem a pledge", Denied::Encumbered),
+        signed(security())
+            .leg(ALICE, Action::Burn { amount: 61 })
+            .refuses("redeem a pledge", Denied::Encumbered),
     ]
 }
 
@@ -102,17 +112,24 @@ fn versus_payment() -> Vec<Case> {
             .accepts("paid out of escrow", vec![]),
         sale(seller()).refuses("no payment for a seller who wants one", Denied::DvpRequired),
         sale(buyer()).refuses("no payment by a buyer who must pay", Denied::DvpRequired),
-        sale(seller()).leg_of(CASH, BOB, deliver(ALICE, 0)).refuses("a payment of nothing", Denied::DvpRequired),
-        sale(seller()).leg_of(CASH, BOB, deliver(CAROL, 5)).refuses("payment to another", Denied::DvpRequired),
-        sale(seller()).leg_of(CASH, CAROL, deliver(ALICE, 5)).refuses("payment by another", Denied::DvpRequired),
-        sale(seller()).leg(BOB, deliver(ALICE, 5)).refuses("payment in the security itself", Denied::DvpRequired),
+        sale(seller())
+            .leg_of(CASH, BOB, deliver(ALICE, 0))
+            .refuses("a payment of nothing", Denied::DvpRequired),
+        sale(seller())
+            .leg_of(CASH, BOB, deliver(CAROL, 5))
+            .refuses("payment to another", Denied::DvpRequired),
+        sale(seller())
+            .leg_of(CASH, CAROL, deliver(ALICE, 5))
+            .refuses("payment by another", Denied::DvpRequired),
+        sale(seller())
+            .leg(BOB, deliver(ALICE, 5))
+            .refuses("payment in the security itself", Denied::DvpRequired),
         sale(seller())
             .leg_of(CASH, BOB, Action::Claim { credit: CreditId([8; 32]), from: ALICE, amount: 5 })
             .refuses("a claim is no payment", Denied::DvpRequired),
-        sale(no_cash()).leg_of(TokenId::NONE, BOB, deliver(ALICE, 5)).refuses(
-            "a register without a cash token has no payments",
-            Denied::DvpRequired,
-        ),
+        sale(no_cash())
+            .leg_of(TokenId::NONE, BOB, deliver(ALICE, 5))
+            .refuses("a register without a cash token has no payments", Denied::DvpRequired),
     ]
 }
 
@@ -131,13 +148,19 @@ fn pledges() -> Vec<Case> {
         security().leg(ALICE, pledge(CAROL, 1)).refuses("pledge to a stranger", Denied::NotParticipant),
         security().leg(CAROL, pledge(BOB, 1)).refuses("pledge by a stranger", Denied::NotParticipant),
         security().leg(BOB, release(HoldKind::Pledge)).accepts("release by the pledgee", vec![]),
-        empty().leg(BOB, release(HoldKind::Lien)).accepts("release by a pledgee who left the register", vec![]),
+        empty()
+            .leg(BOB, release(HoldKind::Lien))
+            .accepts("release by a pledgee who left the register", vec![]),
         security().leg(ALICE, release(HoldKind::Pledge)).refuses("release by the owner", Denied::NotPledgee),
         security().leg(CAROL, release(HoldKind::Lien)).refuses("release by a stranger", Denied::NotPledgee),
         security().leg(BOB, enforce(HoldKind::Pledge)).accepts("enforcement by the pledgee", vec![]),
-        security().leg(ALICE, enforce(HoldKind::Pledge)).refuses("enforcement by the owner", Denied::NotPledgee),
+        security()
+            .leg(ALICE, enforce(HoldKind::Pledge))
+            .refuses("enforcement by the owner", Denied::NotPledgee),
         security().leg(BOB, enforce(HoldKind::Lien)).refuses("enforcement of a lien", Denied::NotEnforceable),
-        empty().leg(BOB, enforce(HoldKind::Pledge)).refuses("enforcement by a stranger", Denied::NotParticipant),
+        empty()
+            .leg(BOB, enforce(HoldKind::Pledge))
+            .refuses("enforcement by a stranger", Denied::NotParticipant),
     ]
 }
 
@@ -161,9 +184,15 @@ fn participants() -> Vec<Case> {
         signed(security())
             .invoke(ISSUER, "register", args(BOB, true))
             .accepts("make a participant deal against payment", vec![sets(participant_key(BOB), &strict)]),
-        security().invoke(ALICE, "register", args(CAROL, false)).refuses("register oneself", Denied::NotRegistrar),
-        no_cash.invoke(ISSUER, "register", args(BOB, true)).refuses("against which payment", Denied::NoCashToken),
-        signed(empty()).invoke(ISSUER, "register", from(CAROL)).refuses("a flag is missing", Refused::BadArguments),
+        security()
+            .invoke(ALICE, "register", args(CAROL, false))
+            .refuses("register oneself", Denied::NotRegistrar),
+        no_cash
+            .invoke(ISSUER, "register", args(BOB, true))
+            .refuses("against which payment", Denied::NoCashToken),
+        signed(empty())
+            .invoke(ISSUER, "register", from(CAROL))
+            .refuses("a flag is missing", Refused::BadArguments),
         signed(security())
             .invoke(ISSUER, "deregister", from(BOB))
             .accepts("deregister", vec![deletes(participant_key(BOB))]),

@@ -13,8 +13,9 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Execute, Fields, HoldKind, Key, KeyId,
-    Mint, NewHold, Outcome, Params, Release, TokenId, Transfer, View, borsh, ensure, policy, text,
+    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Execute, Fields, HoldKind,
+    Key, KeyId, Mint, NewHold, Outcome, Params, Release, TokenId, Transfer, View, borsh, ensure, policy,
+    text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -178,7 +179,11 @@ impl CsdRegister {
     }
 }
 
-fn participant(context: &Context<'_>, account: AccountId, field: &str) -> Result<Participant, dsm_policy::Deny> {
+fn participant(
+    context: &Context<'_>,
+    account: AccountId,
+    field: &str,
+) -> Result<Participant, dsm_policy::Deny> {
     context.state().get(participant_key(account)).ok_or_else(|| {
         Denied::NotParticipant.because(text!["account ", account, ".. is not a participant"]).field(field)
     })
@@ -193,7 +198,8 @@ fn unencumbered(context: &Context<'_>, amount: u128) -> Outcome {
         return Err(Denied::InsufficientUnits.because(reason).field("amount"));
     }
     if free < amount {
-        let reason = text![amount, " units are wanted; of ", owned, " only ", free, " are free of pledges and liens"];
+        let reason =
+            text![amount, " units are wanted; of ", owned, " only ", free, " are free of pledges and liens"];
         return Err(Denied::Encumbered.because(reason).field("amount"));
     }
     Ok(())

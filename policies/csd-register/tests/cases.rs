@@ -1,7 +1,7 @@
 //! Every case of the policy, natively, through encoded bytes.
 
-use dsm_policy::bench;
 use csd_register::{CsdRegister, cases};
+use dsm_policy::bench;
 
 #[test]
 fn every_case_comes_out_as_expected() {

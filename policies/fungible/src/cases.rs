@@ -60,7 +60,9 @@ fn authority() -> Vec<Case> {
             .signed(ALICE, &[key(11), key(1)])
             .leg(ALICE, mint(1))
             .refuses("one authority and a stranger's key", Denied::NotAuthorized),
-        one_key_twice.leg(ALICE, mint(1)).refuses("one key by two accounts counts once", Denied::NotAuthorized),
+        one_key_twice
+            .leg(ALICE, mint(1))
+            .refuses("one key by two accounts counts once", Denied::NotAuthorized),
         signed().state(PAUSED, &START_MS).leg(ALICE, mint(1)).refuses("mint while paused", Denied::Paused),
     ]
 }
@@ -112,9 +114,13 @@ fn methods() -> Vec<Case> {
         signed().invoke(ALICE, "unpause", vec![]).refuses("unpause what runs", Denied::NotPaused),
         signed().invoke(ALICE, "freeze", bob()).accepts("freeze", vec![Effect::Freeze { account: BOB }]),
         token().invoke(ALICE, "freeze", bob()).refuses("freeze by a stranger", Denied::NotAuthorized),
-        signed().invoke(ALICE, "unfreeze", bob()).accepts("unfreeze", vec![Effect::Unfreeze { account: BOB }]),
+        signed()
+            .invoke(ALICE, "unfreeze", bob())
+            .accepts("unfreeze", vec![Effect::Unfreeze { account: BOB }]),
         signed().invoke(ALICE, "freeze", vec![]).refuses("freeze nobody", Refused::BadArguments),
-        signed().invoke(ALICE, "freeze", vec![Value::U64(2)]).refuses("freeze a number", Refused::BadArguments),
+        signed()
+            .invoke(ALICE, "freeze", vec![Value::U64(2)])
+            .refuses("freeze a number", Refused::BadArguments),
         signed()
             .invoke(ALICE, "freeze", [bob(), bob()].concat())
             .refuses("freeze with one argument too many", Refused::BadArguments),

@@ -8,8 +8,8 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    AccountId, Burn, Claim, Context, Denials, Execute, Fields, Key, KeyId, Mint, NewHold, Outcome, Params, Release,
-    Transfer, View, ensure, math, policy, text,
+    AccountId, Burn, Claim, Context, Denials, Execute, Fields, Key, KeyId, Mint, NewHold, Outcome, Params,
+    Release, Transfer, View, ensure, math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]

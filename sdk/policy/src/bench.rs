@@ -157,8 +157,7 @@ impl Case {
     /// # Errors
     /// A sentence that names the case, what was expected and what came.
     pub fn check<P: Policy>(&self) -> Result<Vec<u8>, String> {
-        let bench =
-            Bench { state: self.state.clone(), foreign: self.foreign.clone(), ..Bench::default() };
+        let bench = Bench { state: self.state.clone(), foreign: self.foreign.clone(), ..Bench::default() };
         let bytes = match &self.call {
             Call::Evaluate(input) => bench.evaluate::<P>(input).1,
             Call::View(input) => bench.view::<P>(input).1,
@@ -244,7 +243,8 @@ pub struct Scene {
 impl Scene {
     /// [`TOKEN`] with these parameters, 1,000,000 units, no legs, nobody has signed, no state.
     pub fn new(params: Vec<Value>) -> Self {
-        let token = TokenView { id: TOKEN, height: 1, issuer: ISSUER, supply: 1_000_000, cap: None, decimals: 2 };
+        let token =
+            TokenView { id: TOKEN, height: 1, issuer: ISSUER, supply: 1_000_000, cap: None, decimals: 2 };
         Scene {
             input: Input {
                 abi: crate::abi::ABI_VERSION,
@@ -363,15 +363,20 @@ impl Scene {
     }
 
     /// A query must be refused with this code.
-    pub fn refuses_query(self, name: &str, query: &str, args: Vec<Value>, denied: impl crate::Denials) -> Case {
+    pub fn refuses_query(
+        self,
+        name: &str,
+        query: &str,
+        args: Vec<Value>,
+        denied: impl crate::Denials,
+    ) -> Case {
         self.query(name, query, args, Expected::Reject(denied.code()))
     }
 
     fn query(self, name: &str, query: &str, args: Vec<Value>, expected: Expected) -> Case {
         let Input { abi, policy_index, time_ms, network, token, params, .. } = self.input;
         let query = query.to_owned();
-        let call =
-            Call::View(ViewInput { abi, policy_index, time_ms, network, token, params, query, args });
+        let call = Call::View(ViewInput { abi, policy_index, time_ms, network, token, params, query, args });
         Case { name: name.to_owned(), state: self.state, foreign: self.foreign, call, expected }
     }
 

@@ -94,13 +94,16 @@ impl<'a> Context<'a> {
     /// transfers or by executed holds. The same payment answers every leg that asks for it: a policy that sells
     /// several times in one transition adds up its own legs first.
     pub fn sibling_pays(&self, token: TokenId, from: AccountId, to: AccountId, at_least: u128) -> bool {
-        let paid = self.siblings().filter(|leg| leg.token == token).try_fold(0, |paid, leg| match &leg.action {
-            Action::Transfer { to: payee, amount, .. } if leg.actor == from && *payee == to => {
-                math::add(paid, *amount)
-            }
-            Action::Execute { hold } if hold.owner == from && hold.beneficiary == to => math::add(paid, hold.amount),
-            _ => Ok(paid),
-        });
+        let paid =
+            self.siblings().filter(|leg| leg.token == token).try_fold(0, |paid, leg| match &leg.action {
+                Action::Transfer { to: payee, amount, .. } if leg.actor == from && *payee == to => {
+                    math::add(paid, *amount)
+                }
+                Action::Execute { hold } if hold.owner == from && hold.beneficiary == to => {
+                    math::add(paid, hold.amount)
+                }
+                _ => Ok(paid),
+            });
         paid.is_ok_and(|paid| paid >= at_least)
     }
 
@@ -164,14 +167,16 @@ impl<'a> Context<'a> {
     /// The verified credentials that came with the transition.
     pub fn credentials(&self) -> impl Iterator<Item = Credential<'a>> + use<'a> {
         self.input.evidence.iter().filter_map(|evidence| match evidence {
-            Evidence::Credential { issuer, subject, schema, serial, expires_ms, claims } => Some(Credential {
-                issuer: *issuer,
-                subject: *subject,
-                schema,
-                serial: *serial,
-                expires_ms: *expires_ms,
-                claims,
-            }),
+            Evidence::Credential { issuer, subject, schema, serial, expires_ms, claims } => {
+                Some(Credential {
+                    issuer: *issuer,
+                    subject: *subject,
+                    schema,
+                    serial: *serial,
+                    expires_ms: *expires_ms,
+                    claims,
+                })
+            }
             _ => None,
         })
     }

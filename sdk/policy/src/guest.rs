@@ -104,8 +104,8 @@ impl Imports<'_> {
 }
 
 /// The most that one scan can return: 64 entries of the longest key and value with their lengths.
-const SCAN_BYTES_MAX: usize = 4 + limit::STATE_READS_MAX as usize
-    * (8 + limit::STATE_KEY_BYTES_MAX + limit::STATE_VALUE_BYTES_MAX);
+const SCAN_BYTES_MAX: usize =
+    4 + limit::STATE_READS_MAX as usize * (8 + limit::STATE_KEY_BYTES_MAX + limit::STATE_VALUE_BYTES_MAX);
 
 /// Lets `call` write at the end of the heap and keeps only what it wrote.
 fn read(cap: usize, call: impl FnOnce(*mut u8, usize) -> i32) -> Option<Vec<u8>> {

@@ -50,7 +50,9 @@ pub use view::{Fields, IntoFields, View};
 /// What generated code calls. Not for authors.
 #[doc(hidden)]
 pub mod generated {
-    pub use crate::run::{bad_argument_count, describe_denials, evaluate, take, unknown_method, unsupported, view};
+    pub use crate::run::{
+        bad_argument_count, describe_denials, evaluate, take, unknown_method, unsupported, view,
+    };
     pub use crate::view::unknown_query;
     pub use alloc::{string::String, vec, vec::Vec};
 }

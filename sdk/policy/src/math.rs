@@ -139,7 +139,10 @@ mod tests {
             x = x.wrapping_mul(0xda94_2042_e4dd_58b5).rotate_left(41) ^ x >> 7;
             let (a, b) = (x, x.rotate_left(67) | 1);
             let (high, low) = widening_mul(a, b);
-            assert_eq!(divide(high, low, b.max(high + 1)), if b > high { (a, 0) } else { divide(high, low, high + 1) });
+            assert_eq!(
+                divide(high, low, b.max(high + 1)),
+                if b > high { (a, 0) } else { divide(high, low, high + 1) }
+            );
             assert_eq!(mul_div(a, b, b, Rounding::Up), Ok(a));
         }
     }

@@ -45,10 +45,15 @@ pub fn evaluate<P: Policy>(bytes: &[u8], host: Host<'_>) -> Vec<u8> {
     let mut input: Input = wire::read(bytes);
     let params = core::mem::take(&mut input.params);
     let mut context = Context::new(&input, host);
-    wire::write(&match P::from_values(params).and_then(|policy| policy.judge(&mut context)) {
+    let verdict = match P::from_values(params).and_then(|policy| policy.judge(&mut context)) {
         Ok(()) => Verdict::Accept(context.into_effects()),
         Err(deny) => Verdict::Reject(deny.into_denial()),
-    })
+    };
+    let bytes = wire::write(&verdict);
+    // A guest's instance ends with the call: dropping piece by piece would be work for nothing.
+    #[cfg(target_arch = "wasm32")]
+    core::mem::forget((input, verdict));
+    bytes
 }
 
 /// The encoded answer of `P` to the encoded query. Panics as [`evaluate`] does.

@@ -99,7 +99,12 @@ impl<'a> State<'a> {
 
     /// At most `limit` entries whose key starts with `prefix` and is greater than `after` (empty: from the
     /// first), in key order. Each entry counts against the 64 reads of one evaluation.
-    pub fn scan<T: BorshDeserialize>(&self, prefix: impl AsRef<[u8]>, after: &[u8], limit: u32) -> Vec<(Vec<u8>, T)> {
+    pub fn scan<T: BorshDeserialize>(
+        &self,
+        prefix: impl AsRef<[u8]>,
+        after: &[u8],
+        limit: u32,
+    ) -> Vec<(Vec<u8>, T)> {
         let entries = self.host.scan(prefix.as_ref(), after, limit);
         entries.into_iter().map(|(key, value)| (key, decode(&value))).collect()
     }

@@ -6,9 +6,9 @@
 
 use crate::abi::{
     AccountId, Action, Answer, Argument, CreditId, Denial, DenialCode, Description, Digest, Effect, Evidence,
-    EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input, KeyId, Leg,
-    Method, NetworkId, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Value, ValueType, Verdict,
-    ViewInput,
+    EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input, KeyId,
+    Leg, Method, NetworkId, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Value, ValueType,
+    Verdict, ViewInput,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
@@ -117,6 +117,7 @@ ids!(AccountId CreditId Digest HoldId KeyId NetworkId TokenId);
 macro_rules! structs {
     ($($name:ident { $($field:ident),* })*) => {$(
         impl Wire for $name {
+            #[inline(always)]
             fn read(bytes: &mut Reader<'_>) -> Self {
                 $(let $field = Wire::read(bytes);)*
                 $name { $($field),* }
@@ -154,6 +155,7 @@ structs! {
 macro_rules! enums {
     ($($name:ident { $($tag:literal $variant:ident { $($field:ident $(: $at:tt)?),* })* })*) => {$(
         impl Wire for $name {
+            #[inline(always)]
             fn read(bytes: &mut Reader<'_>) -> Self {
                 match u8::read(bytes) {
                     $($tag => {
@@ -309,5 +311,168 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
         self.1.write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{decode, encode};
+    use crate::bench::{ISSUER, Scene, TOKEN, account, key};
+    use alloc::vec;
+    use borsh::{BorshDeserialize, BorshSerialize};
+    use core::fmt::Debug;
+
+    /// Both codecs write the same bytes and read each other's.
+    fn agree<T: Wire + BorshSerialize + BorshDeserialize + PartialEq + Debug>(value: &T) {
+        let bytes = encode(value);
+        assert_eq!(write(value), bytes, "{value:?}");
+        assert_eq!(&read::<T>(&bytes), value);
+        assert_eq!(&decode::<T>(&bytes, bytes.len()).unwrap(), value);
+    }
+
+    fn values() -> Vec<Value> {
+        vec![
+            Value::Bool(true),
+            Value::U64(u64::MAX - 1),
+            Value::U128(u128::MAX - 2),
+            Value::I128(i128::MIN + 3),
+            Value::Text("þorn".into()),
+            Value::Bytes(vec![0, 255, 7]),
+            Value::Digest(Digest([1; 32])),
+            Value::Account(ISSUER),
+            Value::Token(TOKEN),
+            Value::Key(key(9)),
+            Value::Accounts(vec![account(1), account(2)]),
+            Value::Keys(vec![key(1), key(2), key(3)]),
+            Value::Texts(vec![String::new(), "b".into()]),
+        ]
+    }
+
+    fn hold(kind: HoldKind, expires_ms: Option<u64>) -> Hold {
+        let (owner, beneficiary) = (account(1), account(2));
+        Hold { id: HoldId([4; 32]), token: TOKEN, owner, beneficiary, amount: 1 << 90, kind, expires_ms }
+    }
+
+    fn actions() -> Vec<Action> {
+        let (to, amount, credit) = (account(2), u128::MAX / 3, CreditId([6; 32]));
+        vec![
+            Action::Create,
+            Action::Mint { to, amount },
+            Action::Burn { amount },
+            Action::Transfer { to, amount, bilateral: true },
+            Action::Claim { credit, from: to, amount },
+            Action::Hold { beneficiary: to, amount, kind: HoldKind::Lock, expires_ms: Some(5) },
+            Action::Release { hold: hold(HoldKind::Pledge, None) },
+            Action::Execute { hold: hold(HoldKind::Escrow, Some(u64::MAX)) },
+            Action::Invoke { policy_index: 3, method: "pause".into(), args: values() },
+            Action::Other,
+        ]
+    }
+
+    fn evidence() -> Vec<Evidence> {
+        let claims = vec![Field { name: "country".into(), value: Value::Text("IS".into()) }];
+        let (issuer, subject, serial) = (account(3), account(4), Digest([5; 32]));
+        vec![
+            Evidence::Credential { issuer, subject, schema: "kyc/1".into(), serial, expires_ms: 9, claims },
+            Evidence::HashPreimage { algorithm: 2, digest: serial, preimage: vec![1, 2] },
+            Evidence::Attestation {
+                account: issuer,
+                key: key(7),
+                role: 8,
+                topic: "fire".into(),
+                payload: vec![3],
+            },
+        ]
+    }
+
+    #[test]
+    fn inputs_have_the_layout_of_borsh() {
+        let mut scene = Scene::new(values()).signed(account(1), &[key(1), key(2)]).party(account(1), 7, 6);
+        scene = actions().into_iter().fold(scene, |scene, action| scene.leg(account(1), action));
+        scene = evidence().into_iter().fold(scene, Scene::evidence);
+        let balance = ForeignBalance { read: 1, token: TOKEN, account: account(1), balance: 5, available: 4 };
+        let scene = scene.foreign_balance(balance).with(|input| {
+            input.token.cap = Some(1 << 100);
+            input.leg = 8;
+            input.parties[0].frozen = true;
+            input.parties[0].holds = vec![hold(HoldKind::Lien, Some(1)), hold(HoldKind::Pledge, None)];
+            agree(input);
+        });
+        let case = scene.answers("", "balance", values(), crate::Fields::new());
+        let crate::bench::Call::View(view) = case.call else { panic!("a query") };
+        agree(&view);
+    }
+
+    #[test]
+    fn verdicts_have_the_layout_of_borsh() {
+        let (to, amount, hold) = (account(2), u128::MAX / 7, HoldId([3; 32]));
+        agree(&Verdict::Accept(vec![]));
+        agree(&Verdict::Accept(vec![
+            Effect::SetState { key: vec![1], value: vec![] },
+            Effect::DeleteState { key: vec![2, 3] },
+            Effect::CreateHold {
+                owner: to,
+                beneficiary: ISSUER,
+                amount,
+                kind: HoldKind::Escrow,
+                expires_ms: Some(4),
+            },
+            Effect::ExtendHold { hold, expires_ms: None },
+            Effect::ReleaseHold { hold },
+            Effect::ExecuteHold { hold },
+            Effect::Event { topic: "t".into(), payload: vec![9] },
+            Effect::Freeze { account: to },
+            Effect::Unfreeze { account: to },
+            Effect::Mint { to, amount },
+            Effect::Burn { from: to, amount },
+            Effect::Transfer { from: ISSUER, to, amount },
+        ]));
+        let denial = Denial { code: 777, reason: "no".into(), field: "amount".into(), hint: "less".into() };
+        agree(&Verdict::Reject(denial.clone()));
+        agree(&Answer::Reject(denial));
+        agree(&Answer::Fields(values().into_iter().map(|value| Field { name: "n".into(), value }).collect()));
+    }
+
+    #[test]
+    fn descriptions_have_the_layout_of_borsh() {
+        let args: Vec<Argument> = ValueType::ALL
+            .iter()
+            .map(|value_type| Argument { name: value_type.word().into(), value_type: *value_type })
+            .collect();
+        let method = Method { name: "m".into(), args, doc: "d".into() };
+        agree(&Description {
+            abi: 1,
+            name: "n".into(),
+            version: "1.2.3".into(),
+            summary: "s".into(),
+            params: vec![Parameter { name: "p".into(), value_type: ValueType::Texts, doc: "d".into() }],
+            methods: vec![method.clone()],
+            queries: vec![method],
+            denials: vec![DenialCode { code: 100, name: "x".into(), text: "y".into() }],
+            evidence: vec![EvidenceKind::Credential, EvidenceKind::HashPreimage, EvidenceKind::Attestation],
+            foreign_reads: vec![
+                ForeignRead { target: ForeignTarget::Token(TOKEN), policy_index: 1 },
+                ForeignRead { target: ForeignTarget::Parameter("cash".into()), policy_index: 2 },
+            ],
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes are left over")]
+    fn a_byte_too_many_is_a_fault() {
+        read::<u64>(&[0; 9]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the input ends early")]
+    fn a_length_that_lies_is_a_fault() {
+        read::<Vec<Leg>>(&[255, 255, 255, 255, 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "an unknown tag")]
+    fn an_unknown_tag_is_a_fault() {
+        read::<Action>(&[10]);
     }
 }

@@ -40,14 +40,19 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
 
 fn code(variant: &Variant) -> Result<u16> {
     if !matches!(variant.fields, Fields::Unit) {
-        return Err(Error::new(variant.span(), "a denial has no fields; give its details with `.because(...)`"));
+        return Err(Error::new(
+            variant.span(),
+            "a denial has no fields; give its details with `.because(...)`",
+        ));
     }
     match &variant.discriminant {
         Some((_, Expr::Lit(ExprLit { lit: Lit::Int(number), .. }))) => match number.base10_parse::<u16>()? {
             code if code >= FIRST_CODE => Ok(code),
             _ => Err(Error::new(number.span(), "codes below 100 belong to dsm-policy itself")),
         },
-        Some((_, other)) => Err(Error::new(other.span(), "a code is a number, so that it never changes by itself")),
+        Some((_, other)) => {
+            Err(Error::new(other.span(), "a code is a number, so that it never changes by itself"))
+        }
         None => Err(Error::new(variant.span(), "a denial needs its stable code, such as `Paused = 100`")),
     }
 }

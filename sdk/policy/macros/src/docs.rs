@@ -11,7 +11,10 @@ pub(crate) fn first_paragraph(attributes: &[Attribute], span: Span, what: &str) 
     let lines = attributes.iter().filter_map(line).map(|line| line.trim().to_owned());
     let paragraph: Vec<_> = lines.skip_while(String::is_empty).take_while(|line| !line.is_empty()).collect();
     if paragraph.is_empty() {
-        return Err(Error::new(span, format!("{what} needs a doc comment: people read it in help and errors")));
+        return Err(Error::new(
+            span,
+            format!("{what} needs a doc comment: people read it in help and errors"),
+        ));
     }
     Ok(paragraph.join(" "))
 }

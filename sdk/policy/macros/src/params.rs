@@ -29,7 +29,10 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
             }
         }
         Fields::Unnamed(fields) => {
-            return Err(Error::new(fields.span(), "parameters need names: people read them in help and errors"));
+            return Err(Error::new(
+                fields.span(),
+                "parameters need names: people read them in help and errors",
+            ));
         }
     }
     let built = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#taken),* }) };

@@ -7,8 +7,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
-    Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitInt, Pat, Path, ReceiverKind, Result, Token, Type, bracketed,
-    parenthesized,
+    Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitInt, Pat, Path, ReceiverKind, Result,
+    Token, Type, bracketed, parenthesized,
 };
 
 /// What stands in the parentheses of the attribute.
@@ -97,11 +97,15 @@ fn judge(judged: &[Ident], bystander: bool, methods: &[Call]) -> TokenStream {
         })
     });
     let bystander = if bystander {
-        quote!(Self::bystander(self, context, ::dsm_policy::Invoke {
-            policy_index: *policy_index,
-            method: method.as_str(),
-            args: args.as_slice(),
-        }))
+        quote!(Self::bystander(
+            self,
+            context,
+            ::dsm_policy::Invoke {
+                policy_index: *policy_index,
+                method: method.as_str(),
+                args: args.as_slice(),
+            }
+        ))
     } else {
         quote!(::core::result::Result::Ok(()))
     };
@@ -112,7 +116,6 @@ fn judge(judged: &[Ident], bystander: bool, methods: &[Call]) -> TokenStream {
             match &context.leg().action {
                 #(#actions,)*
                 Action::Invoke { policy_index, method, args } if *policy_index != context.policy_index() => {
-                    #[allow(clippy::used_underscore_binding)]
                     let _ = (method, args);
                     #bystander
                 }
@@ -172,9 +175,9 @@ fn description(header: &Header, methods: &[Call], queries: &[Call]) -> TokenStre
         })
     });
     // A foreign read of a parameter that does not exist does not compile, at the author's name.
-    let checks = header.foreign.iter().map(|(param, _)| {
-        quote_spanned!(param.span()=> let _ = |policy: &Self| { let _ = &policy.#param; };)
-    });
+    let checks = header.foreign.iter().map(
+        |(param, _)| quote_spanned!(param.span()=> let _ = |policy: &Self| { let _ = &policy.#param; };),
+    );
     quote! {
         fn description() -> ::dsm_policy::abi::Description {
             #(#checks)*
@@ -228,7 +231,8 @@ fn call(function: &ImplItemFn, method: bool) -> Result<Call> {
     let word = ident.to_string();
     let doc = first_paragraph(&function.attrs, ident.span(), if method { "a method" } else { "a query" })?;
     let mut inputs = function.sig.inputs.iter();
-    if !matches!(inputs.next(), Some(FnArg::Receiver(receiver)) if matches!(receiver.kind, ReceiverKind::Reference(..))) {
+    if !matches!(inputs.next(), Some(FnArg::Receiver(receiver)) if matches!(receiver.kind, ReceiverKind::Reference(..)))
+    {
         return Err(Error::new(ident.span(), "the first argument is `&self`: the token's parameters"));
     }
     if inputs.next().is_none() {
