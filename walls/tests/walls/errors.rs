@@ -1,12 +1,20 @@
 //! Every stable code of an error is a line of `host/ERRORS.md`, and every line is a code.
 //!
 //! Codes are what programs branch on. They are collected from the source itself: the strings in each `fn code` that
-//! returns a string, and the code given to `Problem::new`.
+//! returns a string, and the codes given to those who make problems and failures.
 
 use crate::project::{read, root, sources_below};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use syn::visit::{self, Visit};
+
+/// Functions that are given a code, with the position of that argument and their names from the last.
+const MAKERS: &[(usize, [&str; 2])] = &[
+    (2, ["new", "Problem"]),
+    (1, ["new", "Failure"]),
+    (0, ["refused", "Failure"]),
+    (0, ["integrity", "Failure"]),
+];
 
 const DOCUMENT: &str = "host/ERRORS.md";
 
@@ -47,13 +55,16 @@ impl<'a> Visit<'a> for Codes {
     }
 
     fn visit_expr_call(&mut self, call: &'a syn::ExprCall) {
-        let is_problem = matches!(&*call.func, syn::Expr::Path(path) if {
-            let names: Vec<_> = path.path.segments.iter().rev().map(|segment| segment.ident.to_string()).collect();
-            names.len() >= 2 && names[0] == "new" && names[1] == "Problem"
-        });
-        if is_problem
+        let position = match &*call.func {
+            syn::Expr::Path(path) => {
+                let names = path.path.segments.iter().rev().take(2).map(|segment| segment.ident.to_string());
+                MAKERS.iter().find(|(_, maker)| names.clone().eq(maker.iter().copied())).map(|(at, _)| *at)
+            }
+            _ => None,
+        };
+        if let Some(position) = position
             && let Some(syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(code), .. })) =
-                call.args.iter().nth(2)
+                call.args.iter().nth(position)
         {
             self.0.insert(code.value());
         }

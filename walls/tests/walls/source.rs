@@ -126,7 +126,7 @@ fn modules_are_read_as_wasm_only_in_the_engine() {
 }
 
 #[test]
-fn only_the_crates_of_the_guest_and_the_bridge_to_c_allow_unsafe_code() {
+fn only_the_guest_side_of_policies_has_unsafe_code() {
     // A policy's exports and imports are raw pointers by nature; nothing else of ours is.
     let allowed = Path::new("sdk/policy");
     for folder in ["host", "sdk", "storage-node", "benches", "policies"] {
