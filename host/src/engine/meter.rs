@@ -24,8 +24,9 @@ pub(super) const DEPTH_EXPORT: &str = "dsm:depth";
 /// What a call made by a function with this frame takes of the budget while it lasts.
 ///
 /// The first four terms are the values that the function can name. The last is for those that it cannot: a
-/// compiler may compute an expression once and keep it on the stack across a call, at most one such value for
-/// each eight bytes of body (two occurrences of at least four bytes each).
+/// compiler may compute an expression once and keep it on the stack across a call. Such a value takes eight bytes
+/// of stack and at least four of body; a unit of the budget stands for 32 bytes of stack, so eight bytes of body
+/// for one unit leave a factor of two (`adr/0002`).
 pub(super) const fn charge(frame: Frame) -> i32 {
     (frame.params + frame.locals + frame.height + 16 + frame.body_bytes / 8).cast_signed()
 }

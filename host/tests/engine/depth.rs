@@ -39,6 +39,16 @@ fn recursion_ends_by_the_meter_whatever_the_frame_holds() {
         recursion("", &many(1_000, shared), &many(1_000, shared)),
         recursion("", &many(2_000, shared), &many(2_000, shared)),
     ];
+    // Values that a loop around the call does not change are computed before it and kept: one occurrence each.
+    let kept = many(2_500, |i| {
+        format!(
+            "(local.set 1 (i64.xor (local.get 1) (i64.rotl (local.get 0) (i64.const {}))))",
+            i % 60 + 2 * (i / 60)
+        )
+    });
+    let looped =
+        format!("(loop $l {kept} (drop (call $f (local.get 1))) (br_if $l (i64.eqz (local.get 1))))");
+    let rows = rows.into_iter().chain([recursion("(local i64)", &looped, "")]).collect::<Vec<_>>();
     for (row, text) in rows.iter().enumerate() {
         let found = probe(text);
         assert_eq!(found.result, Err(Fault::Depth), "row {row}");
