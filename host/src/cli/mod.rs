@@ -1,0 +1,96 @@
+//! The command line: verbs that read arguments, call the client or the node, and print one answer.
+//!
+//! Text and JSON come from the same value; answers go to stdout, logs to stderr. Exit codes: 0 ok, 1 a failed check
+//! or a refusal, 2 usage, 3 no node, 4 bytes that are not what they should be.
+
+pub(crate) mod failure;
+pub(crate) mod node;
+pub(crate) mod policy;
+pub(crate) mod session;
+pub(crate) mod show;
+pub(crate) mod values;
+mod wallet;
+
+use clap::{CommandFactory as _, Parser};
+use failure::{Exit, Failure};
+use session::{Globals, Session};
+use std::process::ExitCode;
+
+/// DSM: a decentralized state machine with post-quantum signatures and WASM policies.
+#[derive(Debug, Parser)]
+#[command(name = "dsm", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Run a core node
+    Node(node::NodeArgs),
+    /// Watch a core node at work: a story in eleven steps, in one process
+    Demo(crate::demo::DemoArgs),
+    /// Check, inspect and publish policies
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let session = Session::new(arguments.globals);
+    match run(&session, &arguments.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(session.globals.json, &failure),
+    }
+}
+
+fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Node(args) => node::run(session, args),
+        Verb::Demo(args) => crate::demo::run(session, args),
+        Verb::Policy(verb) => policy::run(session, verb),
+        Verb::Completions { shell } => completions(session, *shell),
+    }
+}
+
+fn fail(json: bool, failure: &Failure) -> ExitCode {
+    if json {
+        show::line(&serde_json::json!({ "error": failure }).to_string());
+    } else {
+        eprint!("{failure}");
+    }
+    ExitCode::from(match failure.exit {
+        Exit::Refused => 1,
+        Exit::Usage => 2,
+        Exit::Unreachable => 3,
+        Exit::Integrity => 4,
+    })
+}
+
+/// A shell's completions.
+#[derive(serde::Serialize)]
+struct Completions {
+    shell: String,
+    script: String,
+}
+
+impl show::Show for Completions {
+    fn text(&self) -> String {
+        self.script.clone()
+    }
+}
+
+fn completions(session: &Session, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "dsm", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    session.show(&Completions { shell: shell.to_string(), script })
+}

@@ -1,0 +1,83 @@
+//! `dsm demo`: a core node, six parties and a story of eleven steps, in one process with a real log and real fsync.
+
+mod cast;
+mod print;
+mod stage;
+mod story;
+
+use crate::cli::failure::{Failure, file_failure};
+use crate::cli::node::{Serving, runtime};
+use crate::cli::session::Session;
+use crate::cli::show::line;
+use dsm_host::node::NodeConfig;
+use print::{Step, Told};
+use serde::Serialize;
+use stage::Stage;
+use std::path::PathBuf;
+use story::Story;
+
+/// Options of `dsm demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the node's data here [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// End after the story instead of serving the API
+    #[arg(long)]
+    exit: bool,
+    /// Where to serve the API after the story; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7545")]
+    listen: String,
+}
+
+/// The story and its end.
+#[derive(Serialize)]
+struct Summary<'a> {
+    ok: bool,
+    network: dsm_abi::NetworkId,
+    data: PathBuf,
+    url: Option<String>,
+    steps: &'a [Step],
+}
+
+/// Plays the story, then serves the API until a signal, or ends.
+pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
+    let temporary = match &args.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(|error| file_failure(&std::env::temp_dir(), &error))?),
+    };
+    let data = args.data.clone().or_else(|| temporary.as_ref().map(|folder| folder.path().to_path_buf()));
+    let data = data.unwrap_or_default();
+    let runtime = runtime()?;
+    let serving = if args.exit { None } else { Some(Serving::bind(&runtime, &args.listen)?) };
+    let json = session.globals.json;
+    let mut config = NodeConfig::new(&data);
+    config.network_name = "demo".into();
+    let stage = Stage::open(config, runtime.handle().clone())?;
+    let told = Told::new(json);
+    told.line(&format!("DSM demonstration: network {} in {}", stage.node.network(), data.display()));
+    let story = Story::new(stage, told)?.play()?;
+    let node = story.stage.node.clone();
+    let url = serving.as_ref().map(Serving::url);
+    if json {
+        let summary =
+            Summary { ok: true, network: node.network(), data, url: url.clone(), steps: &story.told.steps };
+        line(&serde_json::to_string_pretty(&summary).map_err(|error| Failure::integrity("json", error))?);
+    }
+    let status = node.status();
+    story.told.line(&format!(
+        "\n    {} steps went as told: {} accounts, {} tokens, {} policies, {} log records, all on disk",
+        story.told.steps.len(),
+        status.accounts,
+        status.tokens,
+        status.policies,
+        status.position,
+    ));
+    if let (Some(serving), Some(url)) = (serving, url) {
+        story.told.line(&format!("    the API stays up at {url} until Ctrl-C; try: dsm status --node {url}"));
+        serving.run(&runtime, node.clone())?;
+    }
+    drop(story);
+    node.close()?;
+    Ok(())
+}
