@@ -15,6 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The allocator of the binary `dsm`, so that figures are of the same program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The standard policies as they are shipped.
 pub const POLICIES: [(&str, &[u8]); 1] = [("fungible", include_bytes!("../../policies/dist/fungible.wasm"))];
 

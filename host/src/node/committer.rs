@@ -163,15 +163,11 @@ impl Committer {
         self.log.append(RECORD_KIND, &bytes).map_err(|error| error.to_string())
     }
 
-    fn append_accepted(
-        &self,
-        applied: Applied,
-        version: u64,
-        arrival: Arrival,
-    ) -> Result<Unsynced, String> {
-        let record = Accepted::from(&applied);
-        let entry = index_entry(applied.transition, &record);
-        let mut receipt = Box::new(receipt(applied.transition, &record));
+    fn append_accepted(&self, applied: Applied, version: u64, arrival: Arrival) -> Result<Unsynced, String> {
+        let transition = applied.transition;
+        let record = Accepted::from(applied);
+        let entry = index_entry(transition, &record);
+        let mut receipt = Box::new(receipt(transition, &record));
         let appended = self.append(&Entry::Accepted(Box::new(record)))?;
         (receipt.position, receipt.log_digest) = (appended.position, Digest(appended.digest));
         Ok(Unsynced { appended, entry, waiting: Waiting::Receipt { receipt, version, arrival } })
@@ -187,7 +183,8 @@ impl Committer {
         let mut checkpoint = checkpoint.after(self.checkpoint.as_ref(), position, Digest(digest));
         checkpoint.epoch = self.identity.unsigned_epoch(checkpoint.epoch);
         let signature = self.identity.sign_checkpoint(&checkpoint).map_err(|error| error.to_string())?;
-        let signatures = vec![CheckpointSignature { key: self.shared.genesis.node.clone(), bytes: signature }];
+        let signatures =
+            vec![CheckpointSignature { key: self.shared.genesis.node.clone(), bytes: signature }];
         self.checkpoint = Some(checkpoint.clone());
         let signed = Box::new(SignedCheckpoint { checkpoint, signatures });
         let appended = self.append(&Entry::Checkpoint(signed.clone()))?;

@@ -33,7 +33,8 @@ impl Identity {
             if !record_path.exists() {
                 LastSigned::create(&record_path).map_err(|error| failed(&error))?;
             }
-            let keystore = Keystore::lock(&key, b"", KdfCost::DEMONSTRATION).map_err(|error| failed(&error))?;
+            let keystore =
+                Keystore::lock(&key, b"", KdfCost::DEMONSTRATION).map_err(|error| failed(&error))?;
             keystore.create(&key_path).map_err(|error| failed(&error))?;
         }
         let keystore = Keystore::read(&key_path).map_err(|error| failed(&error))?;

@@ -41,16 +41,19 @@ impl Arrival {
     }
 }
 
+/// The bytes of a submission and who waits for its answer.
+type Submission = (Vec<u8>, Arrival);
+
 /// The door: a bounded queue in front of the verifying threads, and a way past them for the node's own events.
 pub(super) struct Intake {
-    queue: RwLock<Option<Sender<(Vec<u8>, Arrival)>>>,
+    queue: RwLock<Option<Sender<Submission>>>,
     sequencer: RwLock<Option<Sender<Event>>>,
     in_flight: Arc<AtomicUsize>,
     bytes_max: usize,
 }
 
 /// The other end of the door.
-pub(super) type Arrivals = Receiver<(Vec<u8>, Arrival)>;
+pub(super) type Arrivals = Receiver<Submission>;
 
 impl Intake {
     pub(super) fn new(queue_max: usize, bytes_max: usize, sequencer: Sender<Event>) -> (Intake, Arrivals) {
@@ -147,10 +150,11 @@ fn admit(shared: &Shared, verifier: &Verifier, bytes: &[u8]) -> Result<VerifiedT
 struct Directory<'a>(&'a Shared);
 
 impl dsm_core::KeyDirectory for Directory<'_> {
-    fn key_set(
-        &self,
-        account: &dsm_abi::AccountId,
-    ) -> Option<(dsm_core::KeySetId, Arc<dsm_core::KeySet>)> {
+    fn key_set(&self, account: &dsm_abi::AccountId) -> Option<(dsm_core::KeySetId, Arc<dsm_core::KeySet>)> {
         self.0.ledger.read().key_set(account)
+    }
+
+    fn key_ids(&self, account: &dsm_abi::AccountId) -> Option<Arc<[dsm_abi::KeyId]>> {
+        self.0.ledger.read().key_ids(account)
     }
 }

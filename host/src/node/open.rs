@@ -50,12 +50,8 @@ pub(super) struct DataLock {
 pub(super) fn lock_directory(data: &Path) -> Result<DataLock, OpenError> {
     let failed = |source| OpenError::Directory { path: data.to_path_buf(), source };
     std::fs::create_dir_all(data).map_err(failed)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data.join("lock"))
-        .map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(DataLock { _file: file }),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_path_buf())),
@@ -94,7 +90,11 @@ impl Node {
         let disk = folder(&config.data, "log")?;
         let (log, report) = Log::open(disk, LogConfig::new(u32::from_le_bytes(salt)))?;
         if let Some(cut) = report.cut {
-            tracing::warn!(segment = cut.segment, bytes = cut.bytes, "cut a torn tail that was never acknowledged");
+            tracing::warn!(
+                segment = cut.segment,
+                bytes = cut.bytes,
+                "cut a torn tail that was never acknowledged"
+            );
         }
         if log.head().0 == 0 {
             begin_network(&log, &identity, &config)?;
@@ -237,4 +237,3 @@ const STACK_BYTES: usize = 8 << 20;
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body).map_err(OpenError::Thread)
 }
-

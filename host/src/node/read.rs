@@ -3,9 +3,7 @@
 
 use super::{Node, NodeError, StageError, SubmitError, ViewError};
 use crate::engine::{State, ViewOutcome};
-use dsm_abi::{
-    AccountId, Answer, Digest, Field, NetworkId, PolicyId, TokenId, TransitionId, Value,
-};
+use dsm_abi::{AccountId, Answer, Digest, Field, NetworkId, PolicyId, TokenId, TransitionId, Value};
 use dsm_core::{Accepted, Entry, EquivocationProof, Ledger, NetworkGenesis, SignedCheckpoint};
 use dsm_sdk::receipt::Receipt;
 use serde::Serialize;

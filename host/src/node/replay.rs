@@ -122,8 +122,7 @@ pub fn verify(config: &NodeConfig) -> Result<ReplayReport, ReplayError> {
     };
     let verifier = verifier(config);
     let engine = Engine::new(&config.engine, Arc::new(PolicyCrypto)).map_err(OpenError::from)?;
-    let blobs =
-        Blobs::open(folder(&config.data, "policies")?, PACKAGE_BYTES_MAX).map_err(OpenError::from)?;
+    let blobs = Blobs::open(folder(&config.data, "policies")?, PACKAGE_BYTES_MAX).map_err(OpenError::from)?;
     let shelf = Shelf::open(engine, blobs, config, verifier).map_err(OpenError::from)?;
     let mut replay = Replay {
         ledger: Ledger::new(&genesis),

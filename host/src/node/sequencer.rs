@@ -55,7 +55,7 @@ impl Sequencer {
 
     fn transition(&mut self, verified: VerifiedTransition, arrival: Arrival) {
         let start = Instant::now();
-        let signed = verified.signed().clone();
+        let stale = self.shared.ledger.read().is_stale(&verified).then(|| verified.signed().clone());
         match self.accept(verified) {
             Ok((applied, version)) => {
                 self.shared.metrics.sequence.observe(start.elapsed());
@@ -65,7 +65,9 @@ impl Sequencer {
                     self.checkpoint(None);
                 }
             }
-            Err(refusal @ (Refusal::StaleParent { .. } | Refusal::AccountExists(_))) => {
+            Err(refusal @ (Refusal::StaleParent { .. } | Refusal::AccountExists(_)))
+                if let Some(signed) = stale =>
+            {
                 self.send(Item::Stale { signed: Box::new(signed), refusal, arrival });
             }
             Err(refusal) => {

@@ -3,7 +3,7 @@
 use crate::{Compact, KeySet, KeySetId, Relationship, Trie, hash, tag};
 use alloc::{collections::BTreeMap, sync::Arc};
 use borsh::{BorshDeserialize, BorshSerialize};
-use dsm_abi::{AccountId, Digest, Hold, HoldId, StateId, TokenId, TransitionId, encode};
+use dsm_abi::{AccountId, Digest, Hold, HoldId, KeyId, StateId, TokenId, TransitionId, encode};
 
 /// Whether an account can still sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -64,6 +64,8 @@ pub struct Account {
     pub(crate) state: AccountState,
     pub(crate) head: StateId,
     pub(crate) keys: Arc<KeySet>,
+    /// The ids of the keys, in order: hashing 2 KB for each signature would show.
+    pub(crate) key_ids: Arc<[KeyId]>,
     pub(crate) balances: BTreeMap<TokenId, u128>,
     pub(crate) holds: BTreeMap<HoldId, Hold>,
     pub(crate) tips: BTreeMap<Digest, Digest>,

@@ -88,6 +88,15 @@ struct Frame<'a> {
 }
 
 impl Ledger {
+    /// Whether another transition, or this one, already took its place on a signer's chain.
+    pub fn is_stale(&self, verified: &VerifiedTransition) -> bool {
+        verified.signers().iter().any(|signer| {
+            let parent = verified.transition().parent_of(&signer.account);
+            let head = self.account(&signer.account).map(|found| found.head());
+            head.is_some_and(|head| Some(head) != parent)
+        })
+    }
+
     /// Checks the link and asks every policy.
     ///
     /// # Errors

@@ -121,12 +121,26 @@ pub struct Ledger {
     account_heads: Trie<Compact>,
     token_heads: Trie<Compact>,
     credit_leaves: Trie<Compact>,
+    /// What moved since the tries were last asked for. An account that moves often, or a credit that comes and
+    /// goes, costs the tries one change or none.
+    moved: Moved,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Moved {
+    accounts: BTreeSet<AccountId>,
+    tokens: BTreeSet<TokenId>,
+    credits: BTreeSet<CreditId>,
 }
 
 impl KeyDirectory for Ledger {
     fn key_set(&self, account: &AccountId) -> Option<(KeySetId, Arc<KeySet>)> {
         let account = self.accounts.get(account)?;
         Some((account.state.keys, Arc::clone(&account.keys)))
+    }
+
+    fn key_ids(&self, account: &AccountId) -> Option<Arc<[KeyId]>> {
+        Some(Arc::clone(&self.accounts.get(account)?.key_ids))
     }
 }
 
@@ -146,6 +160,7 @@ impl Ledger {
             account_heads: Trie::default(),
             token_heads: Trie::default(),
             credit_leaves: Trie::default(),
+            moved: Moved::default(),
         }
     }
 
@@ -229,8 +244,26 @@ impl Ledger {
         }
     }
 
-    /// The tries over the heads of accounts, the heads of tokens and the waiting credits. A clone is a snapshot.
+    /// The tries over the heads of accounts, the heads of tokens and the waiting credits, brought up to date. A
+    /// clone is a snapshot.
     pub(crate) fn tries(&mut self) -> (&mut Trie<Compact>, &mut Trie<Compact>, &mut Trie<Compact>) {
+        let moved = core::mem::take(&mut self.moved);
+        for account in moved.accounts {
+            if let Some(found) = self.accounts.get(&account) {
+                self.account_heads.insert(account.0, Digest(found.head.0));
+            }
+        }
+        for token in moved.tokens {
+            if let Some(found) = self.tokens.get(&token) {
+                self.token_heads.insert(token.0, Digest(found.head().0));
+            }
+        }
+        for credit in moved.credits {
+            match self.credits.get(&credit) {
+                Some(waiting) => self.credit_leaves.insert(credit.0, credit_leaf(waiting)),
+                None => self.credit_leaves.remove(&credit.0),
+            }
+        }
         (&mut self.account_heads, &mut self.token_heads, &mut self.credit_leaves)
     }
 
@@ -273,7 +306,7 @@ impl Ledger {
     }
 
     fn put_credit(&mut self, credit: Credit) {
-        self.credit_leaves.insert(credit.id.0, credit_leaf(&credit));
+        self.moved.credits.insert(credit.id);
         self.inboxes.insert((credit.to, credit.id));
         self.credits.insert(credit.id, credit);
     }
@@ -281,7 +314,7 @@ impl Ledger {
     fn take_credit(&mut self, credit: &CreditId) {
         if let Some(taken) = self.credits.remove(credit) {
             self.inboxes.remove(&(taken.to, taken.id));
-            self.credit_leaves.remove(&credit.0);
+            self.moved.credits.insert(*credit);
         }
     }
 
@@ -323,6 +356,7 @@ impl Ledger {
         }
         if let Some(keys) = change.keys {
             account.state.keys = keys.id();
+            account.key_ids = key_ids(&keys);
             account.keys = Arc::new(keys);
         }
         let state = &mut account.state;
@@ -339,7 +373,7 @@ impl Ledger {
             state.precommitment = change.precommitment;
         }
         account.head = state.id();
-        self.account_heads.insert(id.0, Digest(account.head.0));
+        self.moved.accounts.insert(id);
         account.state.clone()
     }
 
@@ -363,7 +397,7 @@ impl Ledger {
         token.state.supply = token.state.supply + change.minted - change.burned;
         token.state.transition = transition;
         token.state.state_root = token.leaves.root();
-        self.token_heads.insert(id.0, Digest(token.state.id().0));
+        self.moved.tokens.insert(id);
         token.state.clone()
     }
 
@@ -379,6 +413,10 @@ pub(crate) fn credit_leaf(credit: &Credit) -> Digest {
 }
 
 /// An account before its first move: [`Ledger::commit`] fills in the transition, the roots and the head.
+fn key_ids(keys: &KeySet) -> Arc<[KeyId]> {
+    keys.keys.iter().map(|entry| entry.key.id()).collect()
+}
+
 fn new_account(account: AccountId, keys: KeySet) -> Account {
     let state = AccountState {
         account,
@@ -395,6 +433,7 @@ fn new_account(account: AccountId, keys: KeySet) -> Account {
     Account {
         head: StateId::NONE,
         state,
+        key_ids: key_ids(&keys),
         keys: Arc::new(keys),
         balances: BTreeMap::new(),
         holds: BTreeMap::new(),

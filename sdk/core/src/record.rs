@@ -95,15 +95,21 @@ pub enum RecordError {
 
 impl From<&Applied> for Accepted {
     fn from(applied: &Applied) -> Accepted {
+        applied.clone().into()
+    }
+}
+
+impl From<Applied> for Accepted {
+    fn from(applied: Applied) -> Accepted {
         Accepted {
             time_ms: applied.time_ms,
-            signed: applied.signed.clone(),
-            effects: applied.effects.clone(),
-            published: applied.published.clone(),
-            accounts: applied.accounts.clone(),
-            tokens: applied.tokens.clone(),
-            credits: applied.credits.clone(),
-            holds: applied.holds.clone(),
+            signed: applied.signed,
+            effects: applied.effects,
+            published: applied.published,
+            accounts: applied.accounts,
+            tokens: applied.tokens,
+            credits: applied.credits,
+            holds: applied.holds,
         }
     }
 }

@@ -109,6 +109,11 @@ impl Token {
         &self.state
     }
 
+    /// The head.
+    pub fn head(&self) -> TokenStateId {
+        self.state.id()
+    }
+
     /// What the token is, for good.
     pub fn terms(&self) -> &Arc<TokenTerms> {
         &self.terms

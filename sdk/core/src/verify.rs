@@ -7,14 +7,20 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use dsm_abi::{
-    AccountId, DecodeError, Digest, Evidence, NetworkId, SignatureError, SignedKey, Suite, TransitionId,
-    VerifySignature, encode,
+    AccountId, DecodeError, Digest, Evidence, KeyId, NetworkId, SignatureError, SignedKey, Suite,
+    TransitionId, VerifySignature, encode,
 };
 
 /// Where keys are found: the head of each account.
 pub trait KeyDirectory {
     /// The key set of `account` at its head, with its id.
     fn key_set(&self, account: &AccountId) -> Option<(KeySetId, Arc<KeySet>)>;
+
+    /// The ids of the keys in that set, in order, where they are remembered; without them they are hashed anew.
+    fn key_ids(&self, account: &AccountId) -> Option<Arc<[KeyId]>> {
+        let _ = account;
+        None
+    }
 }
 
 /// Why bytes do not become a verified transition.
@@ -276,6 +282,14 @@ fn admit_signer(
     };
     let by = transition.signed_by(&account);
     let threshold = keys.threshold(by).ok_or(AdmitError::NoRecovery(account))?;
+    let created = transition.genesis_of(&account).is_some();
+    let remembered = if by == SignedBy::Keys && !created { directory.key_ids(&account) } else { None };
+    // A directory that answers between two changes of keys may give ids of another set; the link check then
+    // finds that the set changed.
+    let key_id = |index: u8, key: &crate::PublicKey| match &remembered {
+        Some(ids) if ids.len() == keys.keys.len() => ids[usize::from(index)],
+        Some(_) | None => key.id(),
+    };
     let mut signed_keys = Vec::new();
     let own = signed.signatures.iter().enumerate().filter(|(_, one)| usize::from(one.account) == index);
     for (position, signature) in own {
@@ -291,7 +305,7 @@ fn admit_signer(
                 .verify_signature(key.suite, &key.bytes, &message, &signature.bytes)
                 .map_err(|source| AdmitError::Signature { signature: position, account, source })?;
         }
-        signed_keys.push(SignedKey { key: key.id(), role });
+        signed_keys.push(SignedKey { key: key_id(signature.key, key), role });
     }
     let found = signed_keys.len();
     if found < usize::from(threshold) {
