@@ -29,7 +29,8 @@ fn engine() -> Engine {
 }
 
 fn admit(engine: &Engine, name: &str) -> Arc<Module> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/dist").join(name).with_extension("wasm");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/dist").join(name).with_extension("wasm");
     let wasm = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     engine.admit(&wasm).unwrap_or_else(|error| panic!("{name} is refused: {error}"))
 }
@@ -78,7 +79,10 @@ fn fungible() {
 
 #[test]
 fn credential_gate() {
-    same_natively_and_as_wasm::<credential_gate::CredentialGate>("credential-gate", &credential_gate::cases());
+    same_natively_and_as_wasm::<credential_gate::CredentialGate>(
+        "credential-gate",
+        &credential_gate::cases(),
+    );
 }
 
 #[test]

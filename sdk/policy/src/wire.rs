@@ -18,6 +18,18 @@ pub(crate) trait Wire: Sized {
     fn read(bytes: &mut Reader<'_>) -> Self;
     /// Appends the value.
     fn write(&self, out: &mut Vec<u8>);
+
+    /// Reads the elements of a list of `len`.
+    fn read_list(bytes: &mut Reader<'_>, len: usize) -> Vec<Self> {
+        let mut list = Vec::with_capacity(len);
+        list.extend((0..len).map(|_| Self::read(bytes)));
+        list
+    }
+
+    /// Appends the elements of a list.
+    fn write_list(list: &[Self], out: &mut Vec<u8>) {
+        list.iter().for_each(|element| element.write(out));
+    }
 }
 
 /// The value whose encoding is exactly `bytes`; anything else is a fault.
@@ -96,7 +108,25 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!(u8 u16 u32 u64 u128 i128);
+numbers!(u16 u32 u64 u128 i128);
+
+/// Lists of bytes are most of a verdict: they are copied whole.
+impl Wire for u8 {
+    #[inline]
+    fn read(bytes: &mut Reader<'_>) -> Self {
+        bytes.array::<1>()[0]
+    }
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        put(&[*self], out);
+    }
+    fn read_list(bytes: &mut Reader<'_>, len: usize) -> Vec<Self> {
+        bytes.take(len).to_vec()
+    }
+    fn write_list(list: &[Self], out: &mut Vec<u8>) {
+        put(list, out);
+    }
+}
 
 macro_rules! ids {
     ($($id:ident)*) => {$(
@@ -293,13 +323,11 @@ impl<T: Wire> Wire for Vec<T> {
         if len > bytes.0.len() {
             fault("the input ends early");
         }
-        let mut list = Vec::with_capacity(len);
-        list.extend((0..len).map(|_| T::read(bytes)));
-        list
+        T::read_list(bytes, len)
     }
     fn write(&self, out: &mut Vec<u8>) {
         (self.len() as u32).write(out);
-        self.iter().for_each(|element| element.write(out));
+        T::write_list(self, out);
     }
 }
 
