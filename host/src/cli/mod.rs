@@ -3,11 +3,18 @@
 //! Text and JSON come from the same value; answers go to stdout, logs to stderr. Exit codes: 0 ok, 1 a failed check
 //! or a refusal, 2 usage, 3 no node, 4 bytes that are not what they should be.
 
+mod account;
 pub(crate) mod failure;
+mod key;
 pub(crate) mod node;
+mod pay;
 pub(crate) mod policy;
+mod proof;
 pub(crate) mod session;
 pub(crate) mod show;
+mod status;
+mod token;
+mod tx;
 pub(crate) mod values;
 mod wallet;
 
@@ -32,9 +39,38 @@ enum Verb {
     Node(node::NodeArgs),
     /// Watch a core node at work: a story in eleven steps, in one process
     Demo(crate::demo::DemoArgs),
+    /// Tell how the node is
+    Status,
+    /// Make and list keys
+    #[command(subcommand)]
+    Key(key::KeyVerb),
+    /// Open, show and change accounts
+    #[command(subcommand)]
+    Account(account::AccountVerb),
+    /// Create tokens, issue, destroy and hold units, call policies
+    #[command(subcommand)]
+    Token(Box<token::TokenVerb>),
+    /// Move units to another account
+    Transfer(pay::TransferArgs),
+    /// List what waits to be claimed
+    Inbox(pay::InboxArgs),
+    /// Claim what waits
+    Claim(pay::ClaimArgs),
+    /// Show, decode and submit transitions
+    #[command(subcommand)]
+    Tx(tx::TxVerb),
     /// Check, inspect and publish policies
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Show the last checkpoint, or take one
+    Checkpoint(proof::CheckpointArgs),
+    /// Prove an account, a balance or a token at the last checkpoint
+    #[command(subcommand)]
+    Prove(proof::ProveVerb),
+    /// Check a proof, a checkpoint or evidence of equivocation, without the node
+    Verify(proof::VerifyArgs),
+    /// Work out the whole state again from a log, and compare
+    Replay(status::ReplayArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -56,7 +92,19 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Node(args) => node::run(session, args),
         Verb::Demo(args) => crate::demo::run(session, args),
+        Verb::Status => status::status(session),
+        Verb::Key(verb) => key::run(session, verb),
+        Verb::Account(verb) => account::run(session, verb),
+        Verb::Token(verb) => token::run(session, verb),
+        Verb::Transfer(args) => pay::transfer(session, args),
+        Verb::Inbox(args) => pay::inbox(session, args),
+        Verb::Claim(args) => pay::claim(session, args),
+        Verb::Tx(verb) => tx::run(session, verb),
         Verb::Policy(verb) => policy::run(session, verb),
+        Verb::Checkpoint(args) => proof::checkpoint(session, args),
+        Verb::Prove(verb) => proof::prove(session, verb),
+        Verb::Verify(args) => proof::verify(session, args),
+        Verb::Replay(args) => status::replay(session, args),
         Verb::Completions { shell } => completions(session, *shell),
     }
 }

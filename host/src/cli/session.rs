@@ -61,6 +61,13 @@ pub(crate) struct SignArgs {
     sign_to: Option<PathBuf>,
 }
 
+impl SignArgs {
+    /// The keys that the command line names.
+    pub(crate) fn chosen(&self) -> &[String] {
+        &self.sign_keys
+    }
+}
+
 /// What became of a signed transition.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
