@@ -67,7 +67,7 @@ build_into() {
         "--remap-path-prefix=$(readlink -f "$rust_source" || echo "$rust_source")=/rust"
         "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
         "--remap-path-prefix=$project=/dsm")
-    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") "${cargo[@]}" build --quiet --locked --release --lib \
+    DSM_PROJECT=$project RUSTC_WRAPPER=$here/stable-rustc.sh CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}") "${cargo[@]}" build --quiet --locked --release --lib \
         --target "$target" --target-dir "$target_dir"
     for name in "$target_dir/$target/release/"*.wasm; do
         cp "$name" "$1/$(basename "$name" | tr _ -)"
