@@ -270,7 +270,7 @@ pub(crate) struct World {
     pub(crate) silver: TokenId,
     /// [`TOLL`] of 1 to root, [`SCRIPT`], [`COUNTER`]; Alice has 300.
     pub(crate) copper: TokenId,
-    entropy: u64,
+    pub(crate) entropy: u64,
 }
 
 impl World {
