@@ -10,5 +10,6 @@ mod properties;
 mod records;
 mod refusals;
 mod regressions;
+mod shown;
 mod tries;
 mod world;
