@@ -77,18 +77,6 @@ pub enum Rebuilt {
     Missing,
     /// The file is damaged or of another format.
     Damaged(String),
-    /// It covers a position that was durable and that the log no longer has: the log has lost records.
-    AheadOfLog {
-        /// The position covered.
-        covered: u64,
-        /// The last durable position of the log.
-        durable: u64,
-    },
-    /// The log has another chain digest at the position covered: the file belongs to another log.
-    OtherLog {
-        /// The position covered.
-        covered: u64,
-    },
 }
 
 /// What was found on opening.
@@ -100,7 +88,8 @@ pub struct IndexReport {
     pub rebuilt: Option<Rebuilt>,
 }
 
-/// Why the index cannot do what was asked. None of these loses anything: the file can be deleted.
+/// Why the index cannot do what was asked. None of these loses anything: the file can be deleted, though after
+/// [`IndexError::AheadOfLog`] and [`IndexError::OtherLog`] that gives up the evidence that the log was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The engine failed.
@@ -124,6 +113,20 @@ pub enum IndexError {
         position: u64,
         /// The last durable position of the log.
         durable: u64,
+    },
+    /// The index covers a position that was durable and that the log no longer has: the log has lost records.
+    #[error("the index covers position {covered} and the log ends at {durable}: it has lost durable records")]
+    AheadOfLog {
+        /// The position covered.
+        covered: u64,
+        /// The last durable position of the log.
+        durable: u64,
+    },
+    /// The log has another chain digest at the position covered: the index belongs to another log.
+    #[error("the log has another digest at position {covered} than the index: it is another log")]
+    OtherLog {
+        /// The position covered.
+        covered: u64,
     },
     /// The record covered could not be read from the log.
     #[error("the log at the position that the index covers: {0}")]
@@ -187,10 +190,11 @@ struct Waiting {
 }
 
 impl Index {
-    /// Opens the index file at `path` for the log behind `reader`. If it cannot be trusted it is deleted and
+    /// Opens the index file at `path` for the log behind `reader`. If it is damaged it is deleted and
     /// the report says why; in any case the caller adds the records after [`Index::covered`].
     ///
     /// # Errors
+    /// [`IndexError::AheadOfLog`] and [`IndexError::OtherLog`] if the log is not the one that was indexed,
     /// [`IndexError::Engine`] if another process has the file open or the device fails,
     /// [`IndexError::Log`] if the log cannot be read at the position covered, [`IndexError::Io`].
     pub fn open(
@@ -443,14 +447,18 @@ fn load(
     };
     let (durable, _) = reader.durable();
     if covered > durable {
-        return Ok(Err(Rebuilt::AheadOfLog { covered, durable }));
+        return Err(IndexError::AheadOfLog { covered, durable });
     }
     let found = match covered {
         0 => digest::EMPTY,
         _ if covered + 1 == reader.first() => digest,
         _ => reader.read(covered)?.digest,
     };
-    Ok(if found == digest { Ok((database, (covered, digest))) } else { Err(Rebuilt::OtherLog { covered }) })
+    if found == digest {
+        Ok(Ok((database, (covered, digest))))
+    } else {
+        Err(IndexError::OtherLog { covered })
+    }
 }
 
 enum Refused {
