@@ -27,6 +27,8 @@ const REGISTER: u8 = 0;
 const GATE: u8 = 1;
 /// Decimal places of the cash token.
 const CENTS: u8 = 2;
+/// Base units of one Demo Euro.
+const EURO: u128 = 100;
 const SCHEMA: &str = "kyc/1";
 const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
@@ -126,7 +128,7 @@ impl Story {
         self.told.step("Create cash, and a security that is delivered against it");
         let Cast { registrar, bank, issuer, .. } = &self.cast;
         let (csd, gate, money) = (self.policies[0], self.policies[1], self.policies[2]);
-        let limits = [Value::U128(1_000_000_00), Value::U128(0)];
+        let limits = [Value::U128(1_000_000 * EURO), Value::U128(0)];
         let terms = [vec![Value::Keys(bank.key_ids()), Value::U64(2)], limits.to_vec()].concat();
         let cash = NewToken::new(bank.account, "DEUR", "Demo Euro", vec![(money, terms)]).decimals(CENTS);
         self.cash = cash.token();
@@ -224,7 +226,7 @@ impl Story {
         self.told.accepted("1,000 DEMO32 for alice, signed by two", &units);
         let money = self
             .stage
-            .accept(&[(bank, 2)], |draft| draft.mint(bank.account, cash, bob.account, 10_000_00))?;
+            .accept(&[(bank, 2)], |draft| draft.mint(bank.account, cash, bob.account, 10_000 * EURO))?;
         self.told.accepted("10,000.00 DEUR for bob, signed by two", &money);
         let (Some(first), Some(second)) = (units.credits.first(), money.credits.first()) else {
             return Err(differs("an issue made no credit"));
@@ -234,14 +236,14 @@ impl Story {
         })?;
         self.told.accepted("alice and bob claim from their inboxes", &claimed);
         ensure(self.stage.balance(alice, security) == 1_000, "alice does not own 1,000 units")?;
-        ensure(self.stage.balance(bob, cash) == 10_000_00, "bob does not own 10,000.00")
+        ensure(self.stage.balance(bob, cash) == 10_000 * EURO, "bob does not own 10,000.00")
     }
 
     fn deliver(&mut self) -> Result<(), Failure> {
         self.told.step("Deliver against payment: two legs, two signers, one transition");
         let before = (self.stage.head(&self.cast.alice), self.stage.head(&self.cast.bob), self.tips());
         let both = [(&self.cast.alice, 1), (&self.cast.bob, 1)];
-        let signed = self.stage.sign(&both, exchange(self, 100, 1_000_00))?;
+        let signed = self.stage.sign(&both, exchange(self, 100, 1_000 * EURO))?;
         let receipt = self.stage.submit(&signed)?;
         self.told.accepted("100 DEMO32 for 1,000.00 DEUR", &receipt);
         self.delivery = Some(signed);
@@ -255,18 +257,18 @@ impl Story {
         self.told.fact("bob's head", format!("{} → {}", short(before.1), short(after.1)));
         let tip = after.2.0.map(short).unwrap_or_default();
         self.told.fact("the tip of their relationship, equal in both maps", tip);
-        self.tell_balances((900, 1_000_00), (100, 9_000_00))
+        self.tell_balances((900, 1_000 * EURO), (100, 9_000 * EURO))
     }
 
     fn deliver_short(&mut self) -> Result<(), Failure> {
         self.told.step("The same with the cash leg short");
         let both = [(&self.cast.alice, 1), (&self.cast.bob, 1)];
-        let signed = self.stage.sign(&both, exchange(self, 100, 20_000_00))?;
+        let signed = self.stage.sign(&both, exchange(self, 100, 20_000 * EURO))?;
         let error = self.stage.refuse(&signed)?;
         expect_denial(&error, CASH_SHORT)?;
         self.told.refused("100 DEMO32 for 20,000.00 DEUR", &error);
         self.told.fact("heads of all accounts and tokens", "unchanged");
-        self.tell_balances((900, 1_000_00), (100, 9_000_00))
+        self.tell_balances((900, 1_000 * EURO), (100, 9_000 * EURO))
     }
 
     fn pledge(&mut self) -> Result<(), Failure> {
@@ -278,7 +280,7 @@ impl Story {
         })?;
         let Some(&hold) = held.holds.first() else { return Err(differs("the pledge made no hold")) };
         self.told.accepted("alice pledges 500 of her 900 DEMO32 to the bank", &held);
-        let sale = self.stage.sign(&[(alice, 1), (bob, 1)], exchange(self, 450, 4_500_00))?;
+        let sale = self.stage.sign(&[(alice, 1), (bob, 1)], exchange(self, 450, 4_500 * EURO))?;
         let error = self.stage.refuse(&sale)?;
         expect_denial(&error, ENCUMBERED)?;
         self.told.refused("450 DEMO32 for 4,500.00 DEUR", &error);
@@ -288,9 +290,9 @@ impl Story {
         let released = self.stage.accept(&[(bank, 1)], |draft| draft.release(bank.account, hold))?;
         self.told.accepted("the bank releases it", &released);
         let both = [(alice, 1), (bob, 1)];
-        let receipt = self.stage.accept(&both, exchange(self, 450, 4_500_00))?;
+        let receipt = self.stage.accept(&both, exchange(self, 450, 4_500 * EURO))?;
         self.told.accepted("450 DEMO32 for 4,500.00 DEUR", &receipt);
-        self.tell_balances((450, 5_500_00), (550, 4_500_00))
+        self.tell_balances((450, 5_500 * EURO), (550, 4_500 * EURO))
     }
 
     fn attack(&mut self) -> Result<(), Failure> {
@@ -347,7 +349,7 @@ impl Story {
         ensure(story.stage.heads() == before, "the heads are others")?;
         let (accounts, tokens) = (before.accounts.len(), before.tokens.len());
         story.told.fact("opened again", format!("the same {accounts} + {tokens} heads"));
-        story.tell_balances((450, 5_500_00), (550, 4_500_00))?;
+        story.tell_balances((450, 5_500 * EURO), (550, 4_500 * EURO))?;
         Ok(story)
     }
 
