@@ -1,5 +1,6 @@
 //! Why a verb did not do what it was asked: one sentence, a way out, a stable code, an exit code.
 
+use super::show::safe;
 use dsm_host::node::{NodeError, OpenError, StageError, SubmitError, replay::ReplayError};
 use dsm_sdk::api::Problem;
 use dsm_sdk::client::ClientError;
@@ -73,19 +74,19 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error[{}]: {}", self.code, self.message)?;
+        writeln!(f, "error[{}]: {}", safe(&self.code), safe(&self.message))?;
         for finding in &self.findings {
-            writeln!(f, "  - {finding}")?;
+            writeln!(f, "  - {}", safe(finding))?;
         }
         match &self.help {
-            Some(help) => writeln!(f, "help: {help}"),
+            Some(help) => writeln!(f, "help: {}", safe(help)),
             None => Ok(()),
         }
     }
 }
 
-/// Codes that ask for another try rather than for another transition.
-const TRY_AGAIN: [&str; 4] = ["overloaded", "no_verdict", "storage_full", "stopped"];
+/// HTTP statuses below 500 that say nothing about the transition: too slow, too many.
+const TRY_AGAIN: [u16; 2] = [408, 429];
 
 impl Failure {
     /// Whether the node judged the transition and will not accept it as things stand.
@@ -111,8 +112,8 @@ impl From<ClientError> for Failure {
 }
 
 fn from_problem(problem: Box<Problem>) -> Failure {
-    let try_again = TRY_AGAIN.contains(&problem.code.as_str());
-    let exit = if try_again || problem.status == 503 { Exit::Unreachable } else { Exit::Refused };
+    let try_again = problem.status >= 500 || TRY_AGAIN.contains(&problem.status);
+    let exit = if try_again { Exit::Unreachable } else { Exit::Refused };
     let message = match &problem.denial {
         Some(denial) => format!("the policy refuses with {}: {}", denial.code, denial.reason),
         None => problem.detail.clone(),

@@ -80,7 +80,10 @@ enum Verb {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misread(&error),
+    };
     let session = Session::new(arguments.globals);
     match run(&session, &arguments.verb) {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,6 +110,18 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Replay(args) => status::replay(session, args),
         Verb::Completions { shell } => completions(session, *shell),
     }
+}
+
+/// Prints help, or why the command line makes no sense.
+fn misread(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return fail(true, &Failure::usage(first).help("`dsm help VERB` shows how a verb is used"));
+    }
+    // Nobody is left to tell if the terminal is gone.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 fn fail(json: bool, failure: &Failure) -> ExitCode {

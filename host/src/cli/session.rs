@@ -3,7 +3,7 @@
 
 use super::failure::{Exit, Failure, file_failure};
 use super::show::{Show, rows, short, show};
-use super::wallet::{OwnAccount, Pending, Wallet, close, next_sequence};
+use super::wallet::{OwnAccount, Pending, Wallet, close, is_closed, next_sequence};
 use dsm_abi::{AccountId, NetworkId, StateId, TransitionId, encode};
 use dsm_core::{PublicKey, SignedTransition};
 use dsm_crypto::{LastSigned, SecretKey, Signer, Zeroizing, fill_random};
@@ -269,13 +269,7 @@ impl Session {
     /// present command stops: it was perhaps given to repeat the one before.
     pub(crate) fn settle(&self, client: &Client, wallet: &Wallet, name: &str) -> Result<(), Failure> {
         let Some(pending) = wallet.pending(name)? else { return Ok(()) };
-        let mut records = Vec::with_capacity(pending.claims.len());
-        for (name, sequence) in &pending.claims {
-            let mut record = wallet.record(name)?;
-            record.claim(*sequence, pending.transition.0)?;
-            records.push(record);
-        }
-        match submit_pending(client, wallet, &pending, records) {
+        match finish(client, wallet, &pending) {
             Ok(receipt) => {
                 let message = format!(
                     "the transition {} that {name} signed earlier is accepted at position {}; nothing else was done",
@@ -296,8 +290,9 @@ impl Session {
         own: OwnAccount,
         args: &SignArgs,
     ) -> Result<Signing, Failure> {
-        let view = client.account(&own.account)?;
+        // Locked before the head is read, so that another command of this wallet cannot move it in between.
         let record = wallet.record(&own.name)?;
+        let view = client.account(&own.account)?;
         let sequence = next_sequence(&record, view.state.height + 1)?;
         let listed: Vec<PublicKey> = view.keys.keys.iter().map(|key| key.public_key()).collect();
         let keys = self.unlock(wallet, &listed, view.keys.threshold, &args.sign_keys)?;
@@ -342,6 +337,19 @@ fn same_network(signing: &[Signing]) -> Result<NetworkId, Failure> {
                 .help("accounts of one transition belong to one network"))
         }
     }
+}
+
+/// Submits a transition that this wallet signed earlier.
+pub(crate) fn finish(client: &Client, wallet: &Wallet, pending: &Pending) -> Result<Receipt, Failure> {
+    let mut records = Vec::with_capacity(pending.claims.len());
+    for (name, sequence) in &pending.claims {
+        let mut record = wallet.record(name)?;
+        if !is_closed(&record, *sequence, pending.transition) {
+            record.claim(*sequence, pending.transition.0)?;
+        }
+        records.push(record);
+    }
+    submit_pending(client, wallet, pending, records)
 }
 
 /// Submits, and keeps or clears the pending note by what the node answers.

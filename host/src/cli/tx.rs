@@ -1,7 +1,7 @@
 //! `dsm tx`: transitions by id, and signed transitions in files.
 
 use super::failure::{Failure, file_failure};
-use super::session::{Outcome, Session, read_signed, receipt_text};
+use super::session::{Outcome, Session, finish, read_signed, receipt_text};
 use super::show::{Show, rows, short};
 use dsm_abi::TransitionId;
 use dsm_core::SignedTransition;
@@ -54,9 +54,13 @@ pub(crate) fn run(session: &Session, verb: &TxVerb) -> Result<(), Failure> {
         }
         TxVerb::Decode { file } => session.show(&Decoded::new(&read_signed(read(file)?)?.0)),
         TxVerb::Submit { file } => {
-            let (_, bytes) = read_signed(read(file)?)?;
-            let receipt = Box::new(session.client()?.submit_bytes(&bytes)?);
-            session.show(&Outcome::Accepted { receipt })
+            let (signed, bytes) = read_signed(read(file)?)?;
+            let (client, wallet) = (session.client()?, session.wallet()?);
+            let receipt = match wallet.pending_of(signed.transition.id())? {
+                Some(pending) => finish(&client, &wallet, &pending)?,
+                None => client.submit_bytes(&bytes)?,
+            };
+            session.show(&Outcome::Accepted { receipt: Box::new(receipt) })
         }
         TxVerb::Receipt { transition } => {
             session.show(&ShownReceipt { receipt: session.client()?.receipt(transition)? })

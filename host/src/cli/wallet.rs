@@ -189,6 +189,17 @@ impl Wallet {
         read_json(&self.account_path(name, ".pending")?)
     }
 
+    /// The pending note about a transition, if an account of this wallet waits for it.
+    pub(crate) fn pending_of(&self, transition: TransitionId) -> Result<Option<Pending>, Failure> {
+        for own in self.accounts()? {
+            match self.pending(&own.name)? {
+                Some(pending) if pending.transition == transition => return Ok(Some(pending)),
+                Some(_) | None => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes down a signed transition for every account of this wallet that signed it.
     pub(crate) fn set_pending(&self, pending: &Pending) -> Result<(), Failure> {
         for (name, _) in &pending.claims {
@@ -267,6 +278,11 @@ pub(crate) fn close(record: &mut LastSigned, sequence: u64, transition: Transiti
     Ok(record.claim(sequence | CLOSED, transition.0)?)
 }
 
+/// Whether the height of `sequence` was closed with this transition.
+pub(crate) fn is_closed(record: &LastSigned, sequence: u64, transition: TransitionId) -> bool {
+    record.record().is_some_and(|last| last.sequence == sequence | CLOSED && last.digest == transition.0)
+}
+
 impl OwnAccount {
     /// The genesis, if these bytes are one.
     pub(crate) fn genesis(&self) -> Result<Genesis, Failure> {
@@ -327,4 +343,66 @@ pub(crate) fn create_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         std::fs::File::open(folder)?.sync_all()
     };
     write().map_err(|error| file_failure(path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsm_core::KeySet;
+    use dsm_crypto::SecretKey;
+
+    fn wallet_with_alice() -> (tempfile::TempDir, Wallet) {
+        let folder = tempfile::tempdir().unwrap();
+        let wallet = Wallet::open(folder.path()).unwrap();
+        let key = dsm_sdk::draft::public_key(&SecretKey::ml_dsa_65(&[1; 32]).unwrap());
+        let genesis = Genesis { network: NetworkId([1; 32]), keys: KeySet::single(key), salt: [0; 32] };
+        wallet.add_account("alice", &genesis).unwrap();
+        (folder, wallet)
+    }
+
+    #[test]
+    fn a_height_that_was_accepted_is_never_signed_again() {
+        let (_folder, wallet) = wallet_with_alice();
+        let mut record = wallet.record("alice").unwrap();
+        let (one, two) = (TransitionId([1; 32]), TransitionId([2; 32]));
+        let first = next_sequence(&record, 5).unwrap();
+        record.claim(first, one.0).unwrap();
+        // The node refused the first by name: a second attempt at the same height.
+        let second = next_sequence(&record, 5).unwrap();
+        assert!(second > first);
+        record.claim(second, two.0).unwrap();
+        assert!(!is_closed(&record, second, two));
+        close(&mut record, second, two).unwrap();
+        // Closing is repeated after a crash in between.
+        assert!(is_closed(&record, second, two) && !is_closed(&record, second, one));
+        close(&mut record, second, two).unwrap();
+        for rolled_back in [0, 4, 5] {
+            assert_eq!(next_sequence(&record, rolled_back).unwrap_err().code, "would_equivocate");
+        }
+        assert_eq!(next_sequence(&record, 6).unwrap(), 6 << ATTEMPT_BITS);
+    }
+
+    #[test]
+    fn a_pending_transition_is_found_and_forgotten_as_a_whole() {
+        let (_folder, wallet) = wallet_with_alice();
+        let transition = TransitionId([1; 32]);
+        let pending = Pending { transition, signed: Hex(vec![1]), claims: vec![("alice".into(), 7)] };
+        wallet.set_pending(&pending).unwrap();
+        // A second one would overwrite the first.
+        assert!(wallet.set_pending(&pending).is_err());
+        assert_eq!(wallet.pending_of(transition).unwrap().unwrap().claims, pending.claims);
+        assert!(wallet.pending_of(TransitionId([2; 32])).unwrap().is_none());
+        wallet.clear_pending(&pending).unwrap();
+        assert!(wallet.pending("alice").unwrap().is_none());
+    }
+
+    #[test]
+    fn names_cannot_leave_the_folder() {
+        let (_folder, wallet) = wallet_with_alice();
+        let long = "a".repeat(65);
+        for name in ["", "..", "../alice", "a/b", "Alice", "-a", ".a", "a b", "ä", long.as_str()] {
+            assert_eq!(wallet.key_path(name).unwrap_err().exit, crate::cli::failure::Exit::Usage, "{name}");
+        }
+        assert!(wallet.key_path("desk-1.old_2").is_ok());
+    }
 }

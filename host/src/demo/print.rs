@@ -1,6 +1,6 @@
 //! The steps of the story: told line by line as they happen, or all at once as JSON.
 
-use crate::cli::show::{line, short};
+use crate::cli::show::{line, safe, short};
 use dsm_host::node::SubmitError;
 use dsm_sdk::receipt::Receipt;
 use serde::Serialize;
@@ -69,7 +69,7 @@ impl Told {
         let code = error.code().to_owned();
         let numbered = policy_code.map_or_else(|| code.clone(), |number| format!("{code} {number}"));
         self.event_line(what, &format!("{}   {numbered}", self.paint(RED, "refused")));
-        self.line(&format!("      {}", self.paint(DIM, &reason)));
+        self.line(&format!("      {}", self.paint(DIM, &safe(&reason))));
         self.push(Event::Refused { what: what.to_owned(), code, reason, policy_code });
     }
 
