@@ -1,0 +1,316 @@
+//! The command line against a node in another process: every verb, its JSON and its exit code.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
+mod program;
+
+use program::{DSM, RunningNode, replay};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A wallet and the node that it speaks to.
+struct Shell {
+    folder: TempDir,
+    url: String,
+}
+
+impl Shell {
+    fn new(url: &str) -> Shell {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("passphrase"), "correct horse\n").unwrap();
+        Shell { folder, url: url.to_owned() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a verb with `--json`; its exit code and the value that it printed.
+    fn run(&self, line: &str) -> (i32, Value) {
+        let output = Command::new(DSM)
+            .args(line.split_whitespace())
+            .args(["--json", "--node", &self.url, "--wallet"])
+            .arg(self.path("wallet"))
+            .arg("--passphrase-file")
+            .arg(self.path("passphrase"))
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let printed = serde_json::from_slice(&output.stdout);
+        let printed = printed.unwrap_or_else(|error| panic!("{line}: {error}: {output:?}"));
+        (output.status.code().unwrap(), printed)
+    }
+
+    /// Runs a verb that must do what it was asked.
+    fn ok(&self, line: &str) -> Value {
+        let (code, value) = self.run(line);
+        assert_eq!(code, 0, "{line}: {value:#}");
+        value
+    }
+
+    /// Runs a verb that must fail with this exit code and this stable code, a sentence and a way out.
+    fn fails(&self, line: &str, exit: i32, code: &str) -> Value {
+        let (found, value) = self.run(line);
+        let error = &value["error"];
+        assert_eq!((found, error["code"].as_str()), (exit, Some(code)), "{line}: {value:#}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{line}: {value:#}");
+        assert!(error["help"].is_string(), "{line}: {value:#}");
+        value
+    }
+
+    /// Text instead of JSON: what people see.
+    fn text(&self, line: &str) -> String {
+        let output = Command::new(DSM)
+            .args(line.split_whitespace())
+            .args(["--node", &self.url, "--wallet"])
+            .arg(self.path("wallet"))
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn module(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/dist").join(name);
+    path.canonicalize().unwrap().display().to_string()
+}
+
+/// Keys and accounts for alice, bob and an issuing desk with two keys.
+fn open_accounts(shell: &Shell) {
+    for name in ["alice", "bob", "desk-1", "desk-2"] {
+        let key = shell.ok(&format!("key new {name}"));
+        assert_eq!((key["name"].as_str(), key["suite"].as_str()), (Some(name), Some("ml-dsa-65")));
+    }
+    assert_eq!(shell.ok("key new author --suite ed25519+ml-dsa-65")["suite"], "ed25519+ml-dsa-65");
+    shell.fails("key new alice", 1, "key_exists");
+    shell.ok("account create alice --key alice");
+    shell.ok("account create bob --key bob");
+    let desk = shell.ok("account create desk --key desk-1:1 --key desk-2:2");
+    assert_eq!(desk["outcome"], "accepted");
+    assert_eq!(desk["receipt"]["durability"], "local");
+    shell.fails("account create desk --key desk-1", 1, "account_exists");
+    assert_eq!(shell.ok("account list")["accounts"].as_array().unwrap().len(), 3);
+    assert_eq!(shell.ok("account list --all")["accounts"].as_array().unwrap().len(), 3);
+    assert_eq!(shell.ok("key list")["keys"].as_array().unwrap().len(), 5);
+}
+
+/// Publishes the policy `fungible` and creates GOLD with two decimals under it.
+fn create_gold(shell: &Shell) -> String {
+    let wasm = module("fungible.wasm");
+    assert_eq!(shell.ok(&format!("policy check {wasm}"))["name"], "fungible");
+    assert_eq!(shell.ok(&format!("policy inspect {wasm}"))["policy"], Value::Null);
+    let published =
+        shell.ok(&format!("policy publish {wasm} --as desk --author author --package-to package"));
+    assert_eq!(shell.ok("policy check package")["signed"], true);
+    let inspected = shell.ok("policy inspect fungible");
+    assert_eq!(inspected["policy"], published["policy"]);
+    let gold = shell.ok("token create GOLD --as desk --policy fungible --decimals 2 --cap 1000000.00 \
+         --param authorities=desk-1,desk-2 --param threshold=2 --param supply_max=0");
+    gold["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn from_a_key_to_a_claim() {
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let shell = Shell::new(&node.url);
+    assert_eq!(shell.ok("status")["network"]["network"], node.banner["network"]);
+    open_accounts(&shell);
+    let gold = create_gold(&shell);
+    assert_eq!(shell.ok("token list")["tokens"][0]["symbol"], "GOLD");
+
+    let denied = shell.fails("token mint 500.00 gold --as desk --to alice", 1, "policy_denied");
+    assert_eq!(denied["error"]["problem"]["denial"]["code"], 101);
+    shell.ok("token mint 500.00 gold --as desk --to alice --sign-key desk-1 --sign-key desk-2");
+    assert_eq!(shell.ok("inbox alice")["credits"][0]["amount"], "50000");
+    shell.ok("claim alice --all");
+    assert_eq!(shell.ok("account show alice")["balances"][0]["balance"], "50000");
+
+    let paid = shell.ok("transfer 12.50 gold --from alice --to bob --memo lunch");
+    let credit = paid["receipt"]["credits"][0]["credit"].as_str().unwrap().to_owned();
+    assert_eq!(paid["receipt"]["credits"][0]["amount"], "1250");
+    shell.fails(&format!("claim alice {credit}"), 1, "not_recipient");
+    shell.ok(&format!("claim bob {credit}"));
+    shell.ok("transfer 50 gold --from bob --to alice --cosign alice");
+    assert_eq!(shell.ok("account show bob")["balances"][0]["balance"], "1200");
+    shell.fails("transfer 500.00 gold --from alice --to bob", 1, "insufficient_funds");
+
+    holds_and_calls(&shell);
+    transitions(&shell, paid["receipt"]["transition"].as_str().unwrap());
+    proofs(&shell, &node, &gold);
+    assert_eq!(node.terminate(), Some(0));
+    assert!(replay(data.path())["transitions"].as_u64().unwrap() >= 15);
+    shell.fails("status", 3, "unreachable");
+}
+
+fn holds_and_calls(shell: &Shell) {
+    let held = shell.ok("token hold 400.00 gold --from alice --beneficiary bob --kind pledge");
+    let hold = held["receipt"]["holds"][0].as_str().unwrap();
+    shell.fails("transfer 100.00 gold --from alice --to bob", 1, "under_hold");
+    shell.fails(&format!("token release {hold} --as alice"), 1, "hold_not_permitted");
+    shell.ok(&format!("token release {hold} --as bob"));
+    let held =
+        shell.ok("token hold 1.00 gold --from alice --beneficiary bob --kind pledge --expires-in 3600");
+    shell.ok(&format!("token execute {} --as bob", held["receipt"]["holds"][0].as_str().unwrap()));
+    let both = "--sign-key desk-1 --sign-key desk-2";
+    shell.ok(&format!("token invoke gold pause --as desk {both}"));
+    assert_eq!(shell.ok("token view gold paused")["fields"][0]["value"]["bool"], true);
+    shell.fails("token burn 1 gold --from alice", 1, "policy_denied");
+    shell.ok(&format!("token invoke gold unpause --as desk {both}"));
+    shell.ok("token burn 1 gold --from alice");
+    shell.fails("token invoke gold fly --as desk", 2, "usage");
+    shell.fails("token invoke gold freeze --as desk", 2, "usage");
+    assert_eq!(shell.ok("token show gold")["state"]["supply"], "49999");
+}
+
+fn transitions(shell: &Shell, transition: &str) {
+    let shown = shell.ok(&format!("tx show {transition} --bytes-to paid"));
+    assert_eq!(shown["operations"][0]["operation"], "transfer");
+    assert_eq!(shell.ok(&format!("tx receipt {transition}"))["transition"], transition);
+    assert_eq!(shell.ok("tx decode paid")["transition"], transition);
+    // The same bytes again: the original receipt.
+    assert_eq!(shell.ok("tx submit paid")["receipt"], shell.ok(&format!("tx receipt {transition}")));
+
+    let signed = shell.ok("transfer 1 gold --from alice --to bob --sign-to later");
+    assert_eq!(signed["outcome"], "signed");
+    let later = shell.ok("tx submit later");
+    assert_eq!(later["receipt"]["transition"], signed["transition"]);
+    // The wallet submits what it has signed before it signs anything else, and then does nothing else.
+    shell.ok("transfer 1 gold --from alice --to bob --sign-to later");
+    shell.fails("transfer 2 gold --from alice --to bob", 1, "pending_accepted");
+    shell.ok("transfer 2 gold --from alice --to bob");
+
+    shell.ok("key new alice-2");
+    shell.ok("account rotate alice --key alice-2");
+    shell.ok("transfer 3 gold --from alice --to bob");
+    let history = shell.ok("account history alice");
+    assert!(history["items"].as_array().unwrap().len() >= 9);
+    assert_eq!(history["equivocations"].as_array().unwrap().len(), 0);
+    std::fs::write(shell.path("rubbish"), b"rubbish").unwrap();
+    shell.fails("tx decode rubbish", 4, "malformed_bytes");
+}
+
+fn proofs(shell: &Shell, node: &RunningNode, gold: &str) {
+    let taken = shell.ok("checkpoint --take --out checkpoint");
+    assert_eq!(shell.ok("checkpoint")["id"], taken["id"]);
+    shell.ok("prove account alice --out account-proof");
+    assert_eq!(shell.ok("prove asset bob gold --out asset-proof")["kind"], "asset_proof");
+    shell.ok(&format!("prove token {gold} --out token-proof"));
+    std::fs::write(shell.path("node"), node.banner.to_string()).unwrap();
+    for (file, verified) in [
+        ("checkpoint", "checkpoint"),
+        ("account-proof", "account"),
+        ("asset-proof", "asset"),
+        ("token-proof", "token"),
+    ] {
+        assert_eq!(shell.ok(&format!("verify {file} --trust node"))["verified"], verified);
+        shell.fails(&format!("verify {file}"), 2, "usage");
+    }
+    let other = shell.path("wallet/keys/bob.json");
+    shell.fails(&format!("verify asset-proof --trust {}", other.display()), 4, "checkpoint_not_signed");
+    // One digit of the proof's bytes is another: the words beside it stay as they were.
+    let text = std::fs::read_to_string(shell.path("asset-proof")).unwrap();
+    let mut proof: Value = serde_json::from_str(&text).unwrap();
+    let mut digits = proof["proof"].as_str().unwrap().to_owned();
+    let last = if digits.ends_with('0') { "1" } else { "0" };
+    digits.replace_range(digits.len() - 1.., last);
+    proof["proof"] = digits.into();
+    std::fs::write(shell.path("altered"), proof.to_string()).unwrap();
+    let (code, value) = shell.run("verify altered --trust node");
+    assert_eq!(code, 4, "{value:#}");
+    shell.fails("verify passphrase --trust node", 4, "not_a_proof");
+}
+
+#[test]
+fn exit_codes_and_words_without_a_node() {
+    let shell = Shell::new("http://127.0.0.1:9");
+    shell.fails("status", 3, "unreachable");
+    shell.fails("key show nobody", 1, "unknown_key_name");
+    shell.fails("account show nobody", 1, "unknown_account_name");
+    shell.fails("key new Alice", 2, "usage");
+    shell.fails("fly", 2, "usage");
+    shell.fails("token mint", 2, "usage");
+    assert!(shell.ok("completions bash")["script"].as_str().unwrap().contains("_dsm"));
+    assert!(shell.text("completions zsh").starts_with("#compdef dsm"));
+    let broken = shell.path("broken.wasm");
+    std::fs::write(&broken, b"\0asm\x01\0\0\0\xff").unwrap();
+    let refused = shell.fails(&format!("policy check {}", broken.display()), 1, "module_refused");
+    assert!(!refused["error"]["findings"].as_array().unwrap().is_empty());
+    for line in ["", "fly", "transfer", "replay --data .", "account create x", "claim alice"] {
+        let code = Command::new(DSM).args(line.split_whitespace()).output().unwrap().status.code();
+        assert_eq!(code, Some(2), "dsm {line}");
+    }
+    for line in ["--help", "--version", "token --help", "demo --help"] {
+        let output = Command::new(DSM).args(line.split_whitespace()).output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "dsm {line}");
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_opens_nothing() {
+    let shell = Shell::new("http://127.0.0.1:9");
+    shell.ok("key new alice");
+    let path = shell.path("wallet/keys/alice.json");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("correct horse"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let shell = Shell { url: node.url.clone(), ..shell };
+    std::fs::write(shell.path("passphrase"), "another horse\n").unwrap();
+    shell.fails("account create alice --key alice", 1, "passphrase");
+    std::fs::write(shell.path("passphrase"), "").unwrap();
+    shell.fails("account create alice --key alice", 2, "usage");
+    std::fs::write(shell.path("passphrase"), "correct horse\n").unwrap();
+    shell.ok("account create alice --key alice");
+    node.kill();
+}
+
+#[test]
+fn the_demonstration_goes_as_told() {
+    let output = Command::new(DSM).args(["demo", "--exit", "--json"]).output().unwrap();
+    let told: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!((output.status.code(), &told["ok"]), (Some(0), &Value::Bool(true)), "{told:#}");
+    let steps = told["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 11);
+    let events = |step: &Value| step["events"].as_array().unwrap().clone();
+    let codes: Vec<String> = steps
+        .iter()
+        .flat_map(events)
+        .filter(|event| event["event"] == "refused")
+        .map(|event| event["code"].as_str().unwrap().to_owned())
+        .collect();
+    let expected = [
+        "policy_denied",
+        "policy_denied",
+        "policy_denied",
+        "policy_denied",
+        "policy_denied",
+        "conflict",
+        "bad_signature",
+    ];
+    assert_eq!(codes, expected);
+    // The temporary directory is gone.
+    assert!(!Path::new(told["data"].as_str().unwrap()).exists());
+}
+
+#[test]
+fn the_demonstration_keeps_its_data_where_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let output =
+            Command::new(DSM).args(["demo", "--exit", "--data"]).arg(folder.path()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("11 steps went as told"), "{text}");
+        assert!(!text.contains('\u{1b}'), "colours only on a terminal");
+    }
+    assert_eq!(replay(folder.path())["equivocations"], 2);
+}
