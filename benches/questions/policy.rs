@@ -111,6 +111,9 @@ impl dsm_host::engine::GuestCrypto for NoCryptography {
 fn policies(c: &mut Criterion) {
     let engine = Engine::new(&EngineConfig::default(), Arc::new(NoCryptography)).expect("an engine");
     one::<fungible::Fungible>(c, &engine, "fungible", fungible::cases());
+    one::<credential_gate::CredentialGate>(c, &engine, "credential-gate", credential_gate::cases());
+    one::<csd_register::CsdRegister>(c, &engine, "csd-register", csd_register::cases());
+    one::<cash::Cash>(c, &engine, "cash", cash::cases());
 }
 
 criterion_group!(benches, policies);

@@ -20,7 +20,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The standard policies as they are shipped.
-pub const POLICIES: [(&str, &[u8]); 1] = [("fungible", include_bytes!("../../policies/dist/fungible.wasm"))];
+pub const POLICIES: [(&str, &[u8]); 4] = [
+    ("fungible", include_bytes!("../../policies/dist/fungible.wasm")),
+    ("credential-gate", include_bytes!("../../policies/dist/credential-gate.wasm")),
+    ("csd-register", include_bytes!("../../policies/dist/csd-register.wasm")),
+    ("cash", include_bytes!("../../policies/dist/cash.wasm")),
+];
 
 /// Units that each account starts with.
 const FUNDS: u128 = 1_000_000_000;

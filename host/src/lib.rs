@@ -1,4 +1,5 @@
 //! The core node: policy engine, sequencer, durable log, HTTP API and the command line.
 
+pub mod api;
 pub mod engine;
 pub mod node;

@@ -7,7 +7,9 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use cid::Cid;
 use cid::multihash::Multihash;
-use dsm_abi::{Description, Digest, KeyId, NetworkId, PolicyId, SignatureError, Suite, VerifySignature, limit};
+use dsm_abi::{
+    Description, Digest, KeyId, NetworkId, PolicyId, SignatureError, Suite, VerifySignature, limit,
+};
 use dsm_core::{PublicKey, SignKind, signing_message};
 use dsm_crypto::Signer;
 use serde::{Deserialize, Serialize};
@@ -209,8 +211,7 @@ impl Package {
         author: &dyn Signer,
     ) -> Result<Package, dsm_crypto::SignError> {
         let key = PublicKey { suite: author.suite(), bytes: author.public_key().to_vec() };
-        let document =
-            PolicyDocument { module: module_cid(&module), author: key.id(), ..document }.encode();
+        let document = PolicyDocument { module: module_cid(&module), author: key.id(), ..document }.encode();
         let policy = PolicyDocument::policy(&document);
         let signature = author.sign(&Envelope::signing_message(key.suite, &policy))?;
         Ok(Package { module, document, envelope: Envelope { policy, key, signature } })

@@ -119,11 +119,7 @@ impl Serving {
 
     /// Serves the API until SIGINT or SIGTERM, then finishes the requests on their way.
     pub(crate) fn run(self, runtime: &Runtime, node: Node) -> Result<(), Failure> {
-        let served = runtime.block_on(async {
-            drop((node, self.listener));
-            shutdown().await;
-            Ok::<(), std::io::Error>(())
-        });
+        let served = runtime.block_on(dsm_host::api::serve(node, self.listener, shutdown()));
         served.map_err(|error| Failure::refused("listen", format!("the API ended: {error}")))
     }
 }

@@ -11,6 +11,7 @@ use alloc::{
     vec::Vec,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
+use core::ops::Bound::{Excluded, Included, Unbounded};
 use dsm_abi::{
     AccountId, CreditId, Description, Digest, Hold, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId,
     TransitionId, encode,
@@ -184,6 +185,11 @@ impl Ledger {
         self.accounts.iter()
     }
 
+    /// The accounts behind `after`, in order.
+    pub fn accounts_after(&self, after: Option<AccountId>) -> impl Iterator<Item = (&AccountId, &Account)> {
+        self.accounts.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
     /// A token at its head.
     pub fn token(&self, token: &TokenId) -> Option<&Token> {
         self.tokens.get(token)
@@ -192,6 +198,11 @@ impl Ledger {
     /// All tokens, in order.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = (&TokenId, &Token)> {
         self.tokens.iter()
+    }
+
+    /// The tokens behind `after`, in order.
+    pub fn tokens_after(&self, after: Option<TokenId>) -> impl Iterator<Item = (&TokenId, &Token)> {
+        self.tokens.range((after.map_or(Unbounded, Excluded), Unbounded))
     }
 
     /// A published policy.
@@ -211,7 +222,6 @@ impl Ledger {
 
     /// The credits that wait for `account`, in order of their ids, after `after`.
     pub fn inbox(&self, account: AccountId, after: Option<CreditId>) -> impl Iterator<Item = &Credit> {
-        use core::ops::Bound::{Excluded, Included};
         let start = match after {
             Some(credit) => Excluded((account, credit)),
             None => Included((account, CreditId([0; 32]))),

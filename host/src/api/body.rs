@@ -1,0 +1,85 @@
+//! Bodies in and out: bounded, of a stated type, never decompressed.
+
+use super::problem::Failure;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(super) const OCTETS: &str = "application/octet-stream";
+pub(super) const JSON: &str = "application/json";
+
+/// The type of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Octets,
+    Json,
+}
+
+/// Reads a body of at most `octets_max` or `json_max` bytes, by its type.
+pub(super) async fn read(
+    request: Request,
+    octets_max: usize,
+    json_max: usize,
+) -> Result<(Kind, Bytes), Failure> {
+    let kind = kind_of(request.headers())?;
+    let limit = match kind {
+        Kind::Octets => octets_max,
+        Kind::Json => json_max,
+    };
+    let too_long = || {
+        let detail = format!("the body is longer than {limit} bytes");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail)
+    };
+    let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if stated.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
+        return Err(too_long());
+    }
+    to_bytes(request.into_body(), limit).await.map(|bytes| (kind, bytes)).map_err(|_| too_long())
+}
+
+fn kind_of(headers: &HeaderMap) -> Result<Kind, Failure> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "bodies are not decompressed; send them as they are";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
+    }
+    let stated = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match stated.split(';').next().unwrap_or_default().trim() {
+        OCTETS => Ok(Kind::Octets),
+        JSON => Ok(Kind::Json),
+        _ => {
+            let detail = format!("send {OCTETS} or {JSON}");
+            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
+        }
+    }
+}
+
+/// Decodes JSON. Unknown and duplicate fields are refused by the types, nesting beyond 128 by the decoder.
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| Failure::malformed(format!("the JSON body: {error}")))
+}
+
+/// An answer in JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Failure> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "encoding", error.to_string()))?;
+    Ok(typed(JSON, bytes))
+}
+
+/// An answer in canonical bytes.
+pub(super) fn octets(bytes: Vec<u8>) -> Response {
+    typed(OCTETS, bytes)
+}
+
+pub(super) fn typed(kind: &'static str, bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, kind)], Body::from(bytes)).into_response()
+}
+
+/// Whether the client asks for canonical bytes.
+pub(super) fn wants_octets(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| {
+        accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == OCTETS)
+    })
+}

@@ -1,0 +1,93 @@
+//! The HTTP API: JSON faces and canonical bytes over HTTP/1.1, problem details for errors, an event stream.
+//!
+//! One table of routes makes both the router and the OpenAPI document. Reads wait until what they saw is durable,
+//! so nothing is shown that a crash could take back.
+//!
+//! Left out on purpose: TLS, API keys and rate limits per client (a gateway stands before this), cookies, CORS,
+//! decompression of bodies.
+
+mod body;
+mod events;
+mod ledger;
+mod metrics;
+mod openapi;
+mod problem;
+mod routes;
+mod submit;
+
+use crate::node::Node;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use metrics::HttpMetrics;
+use problem::Failure;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Requests handled at once; a further one is answered `overloaded`.
+const REQUESTS_MAX: usize = 4096;
+/// How long a request may take in all. The event stream, once begun, may go on.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What all handlers share.
+#[derive(Clone)]
+struct Api {
+    node: Node,
+    http: Arc<HttpMetrics>,
+    slots: Arc<Semaphore>,
+}
+
+/// Serves the API on `listener` until `shutdown` ends, then finishes the requests on their way.
+///
+/// # Errors
+/// What the listener gives.
+pub async fn serve(
+    node: Node,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let api = Api { node, http: Arc::default(), slots: Arc::new(Semaphore::new(REQUESTS_MAX)) };
+    let router = router(api, stopped);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            shutdown.await;
+            // Event streams have no end of their own.
+            stopping.send_replace(true);
+        })
+        .await
+}
+
+fn router(api: Api, stopped: tokio::sync::watch::Receiver<bool>) -> Router {
+    let router = routes::ROUTES.iter().fold(Router::new(), |router, route| {
+        router.route(route.path, routes::method_router(route, stopped.clone()))
+    });
+    router
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "unknown_route", "there is no such route") })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the route has other methods")
+        })
+        .layer(from_fn_with_state(api.clone(), guard))
+        .with_state(api)
+}
+
+/// Bounds how many requests run and how long, and counts them.
+async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let Ok(_slot) = api.slots.try_acquire() else {
+        return Failure::overloaded(1000, "too many requests are being answered").into_response();
+    };
+    let start = Instant::now();
+    let answer = match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long").into_response()
+        }
+    };
+    api.http.observe(answer.status(), start.elapsed());
+    answer
+}

@@ -1,0 +1,131 @@
+//! The OpenAPI 3.1 document, made from the table of routes.
+
+use super::routes::{Content, Operation, ROUTES, Route};
+use serde_json::{Map, Value, json};
+
+/// The document.
+pub(super) fn document() -> Value {
+    let paths: Map<String, Value> = ROUTES.iter().map(|route| (route.path.to_owned(), path(route))).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "DSM core node",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Ids are 64 lower-case hex digits, policies CIDs, amounts decimal text of base units, \
+                            bytes lower-case hex. Canonical bytes are Borsh. Errors are RFC 9457 problem details \
+                            with a stable `code`.",
+        },
+        "paths": paths,
+        "components": { "schemas": schemas() },
+    })
+}
+
+fn path(route: &Route) -> Value {
+    let operations: Map<String, Value> = route
+        .operations
+        .iter()
+        .map(|operation| (operation.method.to_owned(), describe(route.path, operation)))
+        .collect();
+    Value::Object(operations)
+}
+
+fn describe(path: &str, operation: &Operation) -> Value {
+    let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = named
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let in_query = operation.query.iter().map(|name| {
+        let kind = if matches!(*name, "limit" | "from") { "integer" } else { "string" };
+        json!({ "name": name, "in": "query", "required": false, "schema": { "type": kind } })
+    });
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
+    let problem = json!({
+        "description": "Refused; `code` says why.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let mut described = json!({
+        "operationId": format!("{:?}", operation.name),
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "Done.", "content": content(operation.answer) },
+            "default": problem,
+        },
+    });
+    if operation.request != Content::Empty {
+        described["requestBody"] = json!({ "required": true, "content": content(operation.request) });
+    }
+    described
+}
+
+fn content(content: Content) -> Value {
+    let face = |name: &str| json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });
+    let bytes = |name: &str| json!({ "schema": { "type": "string", "format": "binary", "description": format!("Canonical bytes of {name}.") } });
+    match content {
+        Content::Empty => json!({}),
+        Content::Json(name) => json!({ "application/json": face(name) }),
+        Content::Octets(name) => json!({ "application/octet-stream": bytes(name) }),
+        Content::Both(name, type_name) => {
+            json!({ "application/json": face(name), "application/octet-stream": bytes(type_name) })
+        }
+        Content::Text(kind) => json!({ kind: { "schema": { "type": "string" } } }),
+    }
+}
+
+/// The faces that clients write or must understand in full are spelled out; of the others the document names
+/// the kind, and `dsm_sdk::api` the fields.
+fn schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let id = || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
+    let hex = || json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$" });
+    let amount = || json!({ "type": "string", "pattern": "^[0-9]+$" });
+    let number = || json!({ "type": "integer", "minimum": 0 });
+    let mut schemas = json!({
+        "SubmitRequest": closed(json!({ "signed": hex() }), &["signed"]),
+        "BatchRequest": closed(json!({ "signed": { "type": "array", "maxItems": 1000, "items": hex() } }), &["signed"]),
+        "ViewRequest": closed(json!({ "query": text(), "args": { "type": "array" } }), &["query"]),
+        "Problem": open(
+            json!({ "type": text(), "title": text(), "status": number(), "detail": text(), "code": text(),
+                    "head": { "type": "object" }, "denial": { "type": "object" }, "fault": { "type": "object" },
+                    "equivocation": { "type": "object" }, "findings": { "type": "array", "items": text() },
+                    "retry_after_ms": number() }),
+            &["type", "title", "status", "detail", "code"],
+        ),
+        "Receipt": open(
+            json!({ "network": id(), "transition": id(), "position": number(), "log_digest": id(),
+                    "time_ms": number(), "durability": { "enum": ["local"] },
+                    "accounts": { "type": "array", "items": open(
+                        json!({ "account": id(), "height": number(), "state": id() }), &["account", "height", "state"]) },
+                    "tokens": { "type": "array", "items": open(
+                        json!({ "token": id(), "height": number(), "state": id() }), &["token", "height", "state"]) },
+                    "credits": { "type": "array", "items": open(
+                        json!({ "credit": id(), "token": id(), "to": id(), "amount": amount() }),
+                        &["credit", "token", "to", "amount"]) },
+                    "holds": { "type": "array", "items": id() } }),
+            &["network", "transition", "position", "log_digest", "time_ms", "durability", "accounts", "tokens",
+              "credits", "holds"],
+        ),
+    });
+    for name in named() {
+        if schemas.get(name).is_none() {
+            schemas[name] = json!({ "type": "object" });
+        }
+    }
+    schemas
+}
+
+fn open(properties: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+fn closed(properties: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// All faces that the routes name.
+fn named() -> impl Iterator<Item = &'static str> {
+    let contents = ROUTES.iter().flat_map(|route| route.operations).flat_map(|one| [one.request, one.answer]);
+    contents.filter_map(|content| match content {
+        Content::Json(name) | Content::Both(name, _) => Some(name),
+        Content::Octets(_) | Content::Text(_) | Content::Empty => None,
+    })
+}

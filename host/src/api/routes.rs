@@ -1,0 +1,310 @@
+//! The routes, once, as data: the router and the OpenAPI document are both made from this table.
+
+use super::{Api, events, ledger, submit};
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::routing::{MethodRouter, get, post};
+use tokio::sync::watch;
+
+/// What a request or an answer carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// JSON of the named face.
+    Json(&'static str),
+    /// Canonical bytes of the named type.
+    Octets(&'static str),
+    /// Either, by the type of the body or the `Accept` header.
+    Both(&'static str, &'static str),
+    /// Text of this media type.
+    Text(&'static str),
+    /// Nothing.
+    Empty,
+}
+
+/// Names of a route's handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Submit,
+    Batch,
+    Transition,
+    Receipt,
+    Accounts,
+    Account,
+    History,
+    Inbox,
+    Equivocations,
+    Tokens,
+    Token,
+    View,
+    Stage,
+    Policies,
+    Policy,
+    Package,
+    ProveAccount,
+    ProveAsset,
+    ProveToken,
+    LatestCheckpoint,
+    Checkpoint,
+    Events,
+    Status,
+    Health,
+    Ready,
+    Metrics,
+    OpenApi,
+}
+
+/// A path with what it answers.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) path: &'static str,
+    pub(super) operations: &'static [Operation],
+}
+
+/// One method of a path.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) name: Name,
+    /// `get` or `post`.
+    pub(super) method: &'static str,
+    pub(super) summary: &'static str,
+    /// Names of query parameters.
+    pub(super) query: &'static [&'static str],
+    pub(super) request: Content,
+    pub(super) answer: Content,
+}
+
+const fn read(name: Name, summary: &'static str, answer: Content) -> Operation {
+    Operation { name, method: "get", summary, query: &[], request: Content::Empty, answer }
+}
+
+const fn list(
+    name: Name,
+    summary: &'static str,
+    start: &'static [&'static str],
+    answer: Content,
+) -> Operation {
+    Operation { name, method: "get", summary, query: start, request: Content::Empty, answer }
+}
+
+const fn write(name: Name, summary: &'static str, request: Content, answer: Content) -> Operation {
+    Operation { name, method: "post", summary, query: &[], request, answer }
+}
+
+use Content::{Both, Empty, Json, Octets, Text};
+
+/// All routes.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        path: "/v1/transitions",
+        operations: &[write(
+            Name::Submit,
+            "Submits a signed transition and waits until it is durable. The same transition always gets the same receipt.",
+            Both("SubmitRequest", "SignedTransition"),
+            Json("Receipt"),
+        )],
+    },
+    Route {
+        path: "/v1/transitions/batch",
+        operations: &[write(
+            Name::Batch,
+            "Submits up to 1,000 transitions; each is accepted or refused by itself.",
+            Both("BatchRequest", "Vec<SignedTransition bytes>"),
+            Json("BatchAnswer"),
+        )],
+    },
+    Route {
+        path: "/v1/transitions/{id}",
+        operations: &[read(
+            Name::Transition,
+            "An accepted transition.",
+            Both("TransitionView", "SignedTransition"),
+        )],
+    },
+    Route {
+        path: "/v1/transitions/{id}/receipt",
+        operations: &[read(Name::Receipt, "The receipt of an accepted transition.", Json("Receipt"))],
+    },
+    Route {
+        path: "/v1/accounts",
+        operations: &[list(Name::Accounts, "Accounts, in order.", &["after", "limit"], Json("AccountsPage"))],
+    },
+    Route {
+        path: "/v1/accounts/{id}",
+        operations: &[read(Name::Account, "An account at its head.", Json("AccountView"))],
+    },
+    Route {
+        path: "/v1/accounts/{id}/history",
+        operations: &[list(
+            Name::History,
+            "The moves of an account, by height.",
+            &["from", "limit"],
+            Json("HistoryPage"),
+        )],
+    },
+    Route {
+        path: "/v1/accounts/{id}/inbox",
+        operations: &[list(
+            Name::Inbox,
+            "Credits that wait to be claimed.",
+            &["after", "limit"],
+            Json("InboxPage"),
+        )],
+    },
+    Route {
+        path: "/v1/accounts/{id}/equivocations",
+        operations: &[read(
+            Name::Equivocations,
+            "Evidence that the account signed two successors of one state.",
+            Json("EquivocationsAnswer"),
+        )],
+    },
+    Route {
+        path: "/v1/tokens",
+        operations: &[list(Name::Tokens, "Tokens, in order.", &["after", "limit"], Json("TokensPage"))],
+    },
+    Route {
+        path: "/v1/tokens/{id}",
+        operations: &[read(Name::Token, "A token at its head.", Json("TokenInfo"))],
+    },
+    Route {
+        path: "/v1/tokens/{id}/policies/{index}/view",
+        operations: &[write(
+            Name::View,
+            "Asks one of a token's policies.",
+            Json("ViewRequest"),
+            Json("ViewAnswer"),
+        )],
+    },
+    Route {
+        path: "/v1/policies",
+        operations: &[
+            list(Name::Policies, "Published policies, in order.", &["after", "limit"], Json("PoliciesPage")),
+            write(
+                Name::Stage,
+                "Verifies, admits and stores a policy's package, so that a transition can publish it.",
+                Octets("Package"),
+                Json("StagedPolicy"),
+            ),
+        ],
+    },
+    Route {
+        path: "/v1/policies/{id}",
+        operations: &[read(Name::Policy, "A published policy.", Json("PolicyInfo"))],
+    },
+    Route {
+        path: "/v1/policies/{id}/package",
+        operations: &[read(Name::Package, "A policy's package.", Octets("Package"))],
+    },
+    Route {
+        path: "/v1/proofs/accounts/{id}",
+        operations: &[read(
+            Name::ProveAccount,
+            "Shows an account's head at the last checkpoint.",
+            Both("AccountProofView", "AccountProof"),
+        )],
+    },
+    Route {
+        path: "/v1/proofs/accounts/{id}/assets/{token}",
+        operations: &[read(
+            Name::ProveAsset,
+            "Shows an account's balance at the last checkpoint.",
+            Both("AssetProofView", "AssetProof"),
+        )],
+    },
+    Route {
+        path: "/v1/proofs/tokens/{id}",
+        operations: &[read(
+            Name::ProveToken,
+            "Shows a token's head at the last checkpoint.",
+            Both("TokenProofView", "TokenProof"),
+        )],
+    },
+    Route {
+        path: "/v1/checkpoints/latest",
+        operations: &[read(
+            Name::LatestCheckpoint,
+            "The last checkpoint since the node started.",
+            Both("CheckpointView", "SignedCheckpoint"),
+        )],
+    },
+    Route {
+        path: "/v1/checkpoints",
+        operations: &[write(
+            Name::Checkpoint,
+            "Takes a checkpoint now, or gives the last if nothing moved.",
+            Empty,
+            Json("CheckpointView"),
+        )],
+    },
+    Route {
+        path: "/v1/events",
+        operations: &[list(
+            Name::Events,
+            "Follows the log: one server-sent event for each durable record, resumable by Last-Event-ID.",
+            &["from", "account", "token"],
+            Text("text/event-stream"),
+        )],
+    },
+    Route { path: "/v1/status", operations: &[read(Name::Status, "How the node does.", Json("StatusView"))] },
+    Route {
+        path: "/v1/health",
+        operations: &[read(Name::Health, "Whether the process answers.", Json("HealthView"))],
+    },
+    Route {
+        path: "/v1/ready",
+        operations: &[read(Name::Ready, "Whether the node accepts transitions.", Json("ReadyView"))],
+    },
+    Route {
+        path: "/metrics",
+        operations: &[read(
+            Name::Metrics,
+            "Counters and histograms, as OpenMetrics.",
+            Text("application/openmetrics-text"),
+        )],
+    },
+    Route { path: "/v1/openapi.json", operations: &[read(Name::OpenApi, "This document.", Json("OpenApi"))] },
+];
+
+/// The handlers of a route.
+pub(super) fn method_router(route: &Route, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
+    route
+        .operations
+        .iter()
+        .fold(MethodRouter::new(), |router, operation| router.merge(handler(operation.name, stopped.clone())))
+}
+
+fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
+    match name {
+        Name::Submit => post(submit::transition),
+        Name::Batch => post(submit::batch),
+        Name::Transition => get(ledger::transition),
+        Name::Receipt => get(ledger::receipt),
+        Name::Accounts => get(ledger::accounts),
+        Name::Account => get(ledger::account),
+        Name::History => get(ledger::history),
+        Name::Inbox => get(ledger::inbox),
+        Name::Equivocations => get(ledger::equivocations),
+        Name::Tokens => get(ledger::tokens),
+        Name::Token => get(ledger::token),
+        Name::View => post(ledger::view),
+        Name::Stage => post(submit::policy),
+        Name::Policies => get(ledger::policies),
+        Name::Policy => get(ledger::policy),
+        Name::Package => get(ledger::package),
+        Name::ProveAccount => get(ledger::prove_account),
+        Name::ProveAsset => get(ledger::prove_asset),
+        Name::ProveToken => get(ledger::prove_token),
+        Name::LatestCheckpoint => get(ledger::latest_checkpoint),
+        Name::Checkpoint => post(submit::checkpoint),
+        Name::Events => {
+            get(move |api: State<Api>, query: Result<Query<events::Filter>, _>, headers: HeaderMap| {
+                events::events(api, query, headers, stopped.clone())
+            })
+        }
+        Name::Status => get(ledger::status),
+        Name::Health => get(ledger::health),
+        Name::Ready => get(ledger::ready),
+        Name::Metrics => get(ledger::metrics),
+        Name::OpenApi => get(ledger::openapi),
+    }
+}

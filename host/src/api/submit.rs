@@ -1,0 +1,81 @@
+//! What changes something: transitions, packages, checkpoints.
+
+use super::Api;
+use super::body::{Kind, from_json, json, read};
+use super::problem::Failure;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use dsm_sdk::api::{
+    BatchAnswer, BatchRequest, BatchResult, CheckpointView, Hex, PolicyCid, StagedPolicy, SubmitRequest,
+    limit,
+};
+
+type Answer = Result<Response, Failure>;
+
+pub(super) async fn transition(State(api): State<Api>, request: Request) -> Answer {
+    let bytes = match read(request, limit::TRANSITION_BYTES_MAX, limit::JSON_BYTES_MAX).await? {
+        (Kind::Octets, bytes) => bytes.to_vec(),
+        (Kind::Json, bytes) => from_json::<SubmitRequest>(&bytes)?.signed.0,
+    };
+    json(&api.node.submit(bytes).await?)
+}
+
+pub(super) async fn batch(State(api): State<Api>, request: Request) -> Answer {
+    let items: Vec<Vec<u8>> = match read(request, limit::BATCH_BYTES_MAX, 2 * limit::BATCH_BYTES_MAX).await? {
+        (Kind::Octets, bytes) => dsm_abi::decode(&bytes, limit::BATCH_BYTES_MAX)
+            .map_err(|error| Failure::malformed(format!("the batch: {error}")))?,
+        (Kind::Json, bytes) => {
+            from_json::<BatchRequest>(&bytes)?.signed.into_iter().map(|Hex(bytes)| bytes).collect()
+        }
+    };
+    if items.len() > limit::BATCH_ITEMS_MAX {
+        return Err(Failure::malformed(format!(
+            "a batch has at most {} transitions",
+            limit::BATCH_ITEMS_MAX
+        )));
+    }
+    // All are on their way before the first is awaited, so they share fsyncs.
+    let waiting: Vec<_> = items
+        .into_iter()
+        .map(|bytes| {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            api.node.submit_with(bytes, move |answer| {
+                // The client may have gone away; its transitions stand all the same.
+                drop(sender.send(answer));
+            });
+            receiver
+        })
+        .collect();
+    let mut results = Vec::with_capacity(waiting.len());
+    for receiver in waiting {
+        let answer = receiver.await.unwrap_or(Err(crate::node::SubmitError::Stopped));
+        results.push(match answer {
+            Ok(receipt) => BatchResult::Receipt(Box::new(receipt)),
+            Err(error) => BatchResult::Problem(Failure::from(error).0),
+        });
+    }
+    json(&BatchAnswer { results })
+}
+
+pub(super) async fn policy(State(api): State<Api>, request: Request) -> Answer {
+    let (kind, bytes) = read(request, limit::PACKAGE_BYTES_MAX, 0).await?;
+    if kind == Kind::Json {
+        return Err(Failure::malformed("a package is sent as canonical bytes"));
+    }
+    let node = api.node.clone();
+    let staged = blocking(move || node.stage(&bytes)).await?;
+    json(&StagedPolicy { policy: PolicyCid(staged?) })
+}
+
+pub(super) async fn checkpoint(State(api): State<Api>) -> Answer {
+    json(&CheckpointView::from(&api.node.checkpoint().await?))
+}
+
+/// Runs what reads the disk or compiles away from the threads that serve connections.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Failure::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+    })
+}
