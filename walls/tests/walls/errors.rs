@@ -3,7 +3,7 @@
 //! Codes are what programs branch on. They are collected from the source itself: the strings in each `fn code` that
 //! returns a string, and the codes given to those who make problems and failures.
 
-use crate::project::{read, root, sources_below};
+use crate::project::{parse, read, root, sources_below};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use syn::visit::{self, Visit};
@@ -14,23 +14,33 @@ const MAKERS: &[(usize, [&str; 2])] = &[
     (1, ["new", "Failure"]),
     (0, ["refused", "Failure"]),
     (0, ["integrity", "Failure"]),
+    (0, ["coded", "Failure"]),
 ];
 
 const DOCUMENT: &str = "host/ERRORS.md";
+/// Where `status_of` gives each code its HTTP status.
+const STATUSES: &str = "host/src/api/problem.rs";
 
 /// The codes in one file.
 #[derive(Default)]
 struct Codes(BTreeSet<String>);
 
+/// All strings in a piece of source.
+struct Strings<'s>(&'s mut BTreeSet<String>);
+
+impl<'a> Visit<'a> for Strings<'_> {
+    fn visit_lit_str(&mut self, text: &'a syn::LitStr) {
+        self.0.insert(text.value());
+    }
+}
+
 impl Codes {
     fn add_all(&mut self, block: &syn::Block) {
-        struct Strings<'a>(&'a mut BTreeSet<String>);
-        impl<'a> Visit<'a> for Strings<'_> {
-            fn visit_lit_str(&mut self, text: &'a syn::LitStr) {
-                self.0.insert(text.value());
-            }
-        }
         Strings(&mut self.0).visit_block(block);
+    }
+
+    fn add_pattern(&mut self, pattern: &syn::Pat) {
+        Strings(&mut self.0).visit_pat(pattern);
     }
 }
 
@@ -121,5 +131,70 @@ fn the_rows_are_complete() {
     for row in text.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+    }
+}
+
+/// The arms of `status_of`: for each code its status by name, and the status of all others.
+#[derive(Default)]
+struct Statuses {
+    codes: BTreeMap<String, String>,
+    others: Option<String>,
+}
+
+impl<'a> Visit<'a> for Statuses {
+    fn visit_item_fn(&mut self, function: &'a syn::ItemFn) {
+        if function.sig.ident == "status_of" {
+            visit::visit_item_fn(self, function);
+        }
+    }
+
+    fn visit_item_impl(&mut self, _: &'a syn::ItemImpl) {}
+
+    fn visit_arm(&mut self, arm: &'a syn::Arm) {
+        let syn::Expr::Path(status) = &*arm.body else { panic!("an arm of status_of names a status") };
+        let status = status.path.segments.last().expect("a path has an end").ident.to_string();
+        let mut codes = Codes::default();
+        if matches!(arm.pat, syn::Pat::Wild(_)) {
+            self.others = Some(status);
+        } else {
+            codes.add_pattern(&arm.pat);
+            self.codes.extend(codes.0.into_iter().map(|code| (code, status.clone())));
+        }
+    }
+}
+
+fn status_number(name: &str) -> &'static str {
+    match name {
+        "BAD_REQUEST" => "400",
+        "NOT_FOUND" => "404",
+        "METHOD_NOT_ALLOWED" => "405",
+        "REQUEST_TIMEOUT" => "408",
+        "CONFLICT" => "409",
+        "PAYLOAD_TOO_LARGE" => "413",
+        "UNSUPPORTED_MEDIA_TYPE" => "415",
+        "UNPROCESSABLE_ENTITY" => "422",
+        "TOO_MANY_REQUESTS" => "429",
+        "INTERNAL_SERVER_ERROR" => "500",
+        "SERVICE_UNAVAILABLE" => "503",
+        "INSUFFICIENT_STORAGE" => "507",
+        other => panic!("{other} is not in this table"),
+    }
+}
+
+#[test]
+fn the_documented_statuses_are_those_of_the_api() {
+    let mut statuses = Statuses::default();
+    statuses.visit_file(&parse(Path::new(STATUSES)));
+    let others = statuses.others.expect("status_of has an arm for all others");
+    assert!(statuses.codes.len() > 10, "{STATUSES} has another shape than this test reads");
+    // Codes of requests are given their status where they arise; their rows stand in a section of their own.
+    let text = read(&root().join(DOCUMENT));
+    let sections = text.split("\n## ").filter(|section| !section.starts_with("Requests"));
+    for row in sections.flat_map(str::lines).filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let (code, status) = (cells[0].trim_matches('`'), cells[2]);
+        let expected = statuses.codes.get(code).unwrap_or(&others);
+        assert!(status == "–" || status == status_number(expected), "{row}: the API answers {expected}");
+        assert!(status != "–" || !statuses.codes.contains_key(code), "{row}: the API answers {expected}");
     }
 }
