@@ -5,7 +5,7 @@ use super::error::NodeError;
 use dsm_abi::{AccountId, Digest, StateId, TransitionId, decode};
 use dsm_core::{
     Accepted, AccountState, Entry, EquivocationProof, KeyDirectory, KeySet, KeySetId, OperationKind,
-    SignedTransition, Transition,
+    SignedBy, SignedTransition, Transition,
 };
 use dsm_sdk::receipt::Receipt;
 use dsm_store::{Appended, Index, IndexEntry, IndexError, LogError, LogReader};
@@ -190,7 +190,9 @@ impl History {
         for (account, parent) in &second.transition.parents {
             let Some(state) = self.state(account, parent)? else { continue };
             let Some((_, record)) = self.at_height(&account.0, state.height + 1)? else { continue };
-            if record.signed.transition.parent_of(account) != Some(*parent) {
+            let by_keys = |transition: &Transition| transition.signed_by(account) == SignedBy::Keys;
+            let same = record.signed.transition.parent_of(account) == Some(*parent);
+            if !same || !by_keys(&record.signed.transition) || !by_keys(&second.transition) {
                 continue;
             }
             let Some(keys) = self.key_set(&state.keys)? else { continue };

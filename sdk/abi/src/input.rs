@@ -230,7 +230,8 @@ impl Hold {
     }
 }
 
-/// What a hold permits. The host keeps this table whatever a policy says.
+/// What a hold permits to the accounts that sign. The token's own policies may release any hold and execute any but
+/// a lock, because they are the law of the token.
 ///
 /// | kind | released by | executed by |
 /// |---|---|---|

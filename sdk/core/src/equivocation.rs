@@ -2,7 +2,7 @@
 //! without asking anyone.
 
 use crate::verify::KeyDirectory;
-use crate::{AccountState, AdmitError, KeySet, KeySetId, SignedTransition};
+use crate::{AccountState, AdmitError, KeySet, KeySetId, SignedBy, SignedTransition};
 use alloc::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{AccountId, StateId, VerifySignature};
@@ -32,6 +32,9 @@ pub enum EquivocationError {
     /// One of them does not name the parent.
     #[error("one of the transitions does not name this parent")]
     Parent,
+    /// One of them is signed by the account's recovery keys, which may always overtake the others.
+    #[error("recovery keys may overtake a transition of the account's keys")]
+    Recovery,
     /// The account's signatures on one of them do not count.
     #[error("a signature does not count: {0}")]
     Signature(AdmitError),
@@ -63,6 +66,9 @@ impl EquivocationProof {
         for signed in [&self.first, &self.second] {
             if signed.transition.parent_of(&account) != Some(state) {
                 return Err(EquivocationError::Parent);
+            }
+            if signed.transition.signed_by(&account) == SignedBy::Recovery {
+                return Err(EquivocationError::Recovery);
             }
             self.verify_one(signed, verifier)?;
         }

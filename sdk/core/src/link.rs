@@ -1,6 +1,6 @@
 //! The link check: does the transition continue the chains of its signers, now?
 
-use crate::{Ledger, Refusal, Status, VerifiedTransition};
+use crate::{Ledger, Refusal, SignedBy, Status, VerifiedTransition};
 use alloc::collections::BTreeSet;
 
 impl Ledger {
@@ -47,7 +47,12 @@ impl Ledger {
             return Err(Refusal::Revoked(account));
         }
         match found.state().precommitment {
-            Some(bound) if time_ms < bound.until_ms && transition.shape() != bound.shape => {
+            // Recovery keys are not bound: whoever stole the others could lock the account for good.
+            Some(bound)
+                if signer.by == SignedBy::Keys
+                    && time_ms < bound.until_ms
+                    && transition.shape() != bound.shape =>
+            {
                 Err(Refusal::Precommitted { account, shape: bound.shape, until_ms: bound.until_ms })
             }
             Some(_) | None => Ok(()),

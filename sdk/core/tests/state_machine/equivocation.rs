@@ -2,7 +2,7 @@
 
 use crate::world::{FastSignatures, World, key, key_set, signature, transfer};
 use dsm_abi::{AccountId, Digest};
-use dsm_core::{EquivocationError, EquivocationProof, SignedTransition};
+use dsm_core::{EquivocationError, EquivocationProof, OperationKind, SignedTransition};
 
 /// A transfer by Alice on her present head, perhaps with a cosigner.
 fn successor(world: &mut World, amount: u128, cosigner: Option<AccountId>) -> SignedTransition {
@@ -76,4 +76,17 @@ fn nothing_else_convicts() {
     world.submit(&first).unwrap();
     let next = successor(&mut world, 3, None);
     assert_eq!(verify(EquivocationProof { second: next, ..honest }), EquivocationError::Parent);
+}
+
+/// A thief signed with the stolen key while the owner recovered on the same parent: that convicts nobody.
+#[test]
+fn a_recovery_beside_a_transition_of_the_keys_is_no_equivocation() {
+    let mut world = World::new();
+    let stolen = successor(&mut world, 1, None);
+    let operations = world.ops(world.alice, vec![OperationKind::Recover { keys: key_set("alice 2") }]);
+    let recovery = world.signed(&[world.alice], operations);
+    for (first, second) in [(stolen.clone(), recovery.clone()), (recovery, stolen)] {
+        let verdict = proof(&world, first, second).verify(&FastSignatures);
+        assert_eq!(verdict, Err(EquivocationError::Recovery));
+    }
 }

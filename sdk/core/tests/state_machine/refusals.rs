@@ -858,6 +858,18 @@ fn a_precommitment_lets_its_own_shape_through() {
     world.accept_one(world.alice, transfer(world.gold, world.bob, 2));
 }
 
+/// A thief of the signing keys precommitted the account to a shape that nobody knows, for good. Recovery keys are
+/// not bound by it.
+#[test]
+fn a_precommitment_does_not_lock_out_the_recovery_keys() {
+    let mut world = World::new();
+    let shape = dsm_abi::Digest([7; 32]);
+    world.accept_one(world.alice, OperationKind::Precommit { shape, until_ms: u64::MAX });
+    assert_eq!(world.refuse_one(world.alice, transfer(world.gold, world.bob, 2)).code(), "precommitted");
+    world.accept_one(world.alice, OperationKind::Recover { keys: key_set("alice 2") });
+    world.accept_one(world.alice, transfer(world.gold, world.bob, 2));
+}
+
 /// A set of legs of which the last fails does nothing of the first.
 #[test]
 fn a_set_is_all_or_nothing() {
