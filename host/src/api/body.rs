@@ -2,7 +2,8 @@
 
 use super::problem::Failure;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -18,7 +19,21 @@ pub(super) enum Kind {
     Json,
 }
 
-/// Reads a body of at most `octets_max` or `json_max` bytes, by its type.
+/// What a path names; a path that is no text is refused with a problem document, as everything else is.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let named = axum::extract::Path::from_request_parts(parts, state).await;
+        named
+            .map(|axum::extract::Path(named)| Path(named))
+            .map_err(|error| Failure::malformed(error.body_text()))
+    }
+}
+
+/// Reads a body of at most `octets_max` or `json_max` bytes, by its type. A type with a limit of 0 is not taken.
 pub(super) async fn read(
     request: Request,
     octets_max: usize,
@@ -29,6 +44,10 @@ pub(super) async fn read(
         Kind::Octets => octets_max,
         Kind::Json => json_max,
     };
+    if limit == 0 {
+        let detail = format!("send {}", if octets_max == 0 { JSON } else { OCTETS });
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail));
+    }
     let too_long = || {
         let detail = format!("the body is longer than {limit} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail)

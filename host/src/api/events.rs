@@ -64,7 +64,7 @@ pub(super) async fn events(
                 .ok_or_else(|| Failure::malformed("Last-Event-ID is a position"))?,
         ),
     };
-    let next = seen.map(|seen| seen + 1).or(filter.from).unwrap_or(now + 1);
+    let next = seen.map(|seen| seen.saturating_add(1)).or(filter.from).unwrap_or(now + 1);
     let stream = Stream { api, next, account, token, ready: VecDeque::new(), durable, stopped };
     let body = Body::from_stream(futures_util::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.chunk().await?;

@@ -1,10 +1,10 @@
 //! What is read: accounts, tokens, policies, transitions, proofs, and how the node does.
 
 use super::Api;
-use super::body::{from_json, json, octets, read, typed, wants_octets};
+use super::body::{Path, from_json, json, octets, read, typed, wants_octets};
 use super::problem::Failure;
 use super::submit::blocking;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use dsm_abi::{AccountId, CreditId, PolicyId, TokenId, TransitionId, encode};
@@ -138,10 +138,10 @@ fn account_view(ledger: &Ledger, found: &Account) -> AccountView {
 
 pub(super) async fn history(State(api): State<Api>, Path(text): Path<String>, query: PageQuery) -> Answer {
     let (account, page): (AccountId, Page) = (id(&text)?, Page::of(query)?);
-    if api.node.read(|ledger| ledger.account(&account).is_none()).0 {
-        return Err(Failure::not_found("account"));
-    }
-    let (from, limit) = (page.from.unwrap_or(0), page.limit());
+    let height = api.node.read(|ledger| ledger.account(&account).map(|found| found.state().height)).0;
+    let height = height.ok_or_else(|| Failure::not_found("account"))?;
+    // Nothing stands above the head, however large the number asked for.
+    let (from, limit) = (page.from.unwrap_or(0).min(height + 1), page.limit());
     let found = blocking(move || api.node.history(&account, from, limit + 1)).await??;
     let items = found.iter().zip(from..).map(|((position, record), height)| HistoryItem {
         height,
@@ -167,6 +167,9 @@ pub(super) async fn inbox(State(api): State<Api>, Path(text): Path<String>, quer
 
 pub(super) async fn equivocations(State(api): State<Api>, Path(text): Path<String>) -> Answer {
     let account: AccountId = id(&text)?;
+    if api.node.read(|ledger| ledger.account(&account).is_none()).0 {
+        return Err(Failure::not_found("account"));
+    }
     let found = blocking(move || api.node.equivocations(&account)).await??;
     json(&EquivocationsAnswer { equivocations: found.iter().map(EquivocationView::from).collect() })
 }

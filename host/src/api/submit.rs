@@ -58,10 +58,7 @@ pub(super) async fn batch(State(api): State<Api>, request: Request) -> Answer {
 }
 
 pub(super) async fn policy(State(api): State<Api>, request: Request) -> Answer {
-    let (kind, bytes) = read(request, limit::PACKAGE_BYTES_MAX, 0).await?;
-    if kind == Kind::Json {
-        return Err(Failure::malformed("a package is sent as canonical bytes"));
-    }
+    let (_, bytes) = read(request, limit::PACKAGE_BYTES_MAX, 0).await?;
     let node = api.node.clone();
     let staged = blocking(move || node.stage(&bytes)).await?;
     json(&StagedPolicy { policy: PolicyCid(staged?) })

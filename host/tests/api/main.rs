@@ -1,0 +1,12 @@
+//! The HTTP API from outside: a real node on a real socket, asked with bytes that a client might send.
+
+#[path = "../node/world.rs"]
+#[allow(dead_code)]
+mod world;
+
+mod documents;
+mod events;
+mod http;
+mod ledger;
+mod refusals;
+mod server;
