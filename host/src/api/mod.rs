@@ -23,7 +23,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use metrics::HttpMetrics;
 use problem::Failure;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -33,6 +33,9 @@ use tokio::sync::Semaphore;
 const REQUESTS_MAX: usize = 4096;
 /// How long a request may take in all. The event stream, once begun, may go on.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a stopping node waits for clients: a submission is durable long before, and a client that reads nothing
+/// would keep it for ever.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -42,7 +45,7 @@ struct Api {
     slots: Arc<Semaphore>,
 }
 
-/// Serves the API on `listener` until `shutdown` ends, then finishes the requests on their way.
+/// Serves the API on `listener` until `shutdown` ends, then finishes the requests on their way, for 3 s at most.
 ///
 /// # Errors
 /// What the listener gives.
@@ -53,14 +56,23 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let api = Api { node, http: Arc::default(), slots: Arc::new(Semaphore::new(REQUESTS_MAX)) };
-    let router = router(api, stopped);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            // Event streams have no end of their own.
-            stopping.send_replace(true);
-        })
-        .await
+    let mut begun = stopped.clone();
+    let served = axum::serve(listener, router(api, stopped)).with_graceful_shutdown(async move {
+        shutdown.await;
+        // Event streams have no end of their own.
+        stopping.send_replace(true);
+    });
+    let drained = async move {
+        let asked = begun.wait_for(|stopping| *stopping).await.is_ok();
+        if !asked {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(DRAIN_TIME_MAX).await;
+    };
+    tokio::select! {
+        served = served.into_future() => served,
+        () = drained => Ok(()),
+    }
 }
 
 fn router(api: Api, stopped: tokio::sync::watch::Receiver<bool>) -> Router {

@@ -1,6 +1,6 @@
 //! The event stream: every durable record once and in order, from wherever the client stopped.
 
-use crate::http::{connect, head};
+use crate::http::{OCTETS, connect, head};
 use crate::server::Server;
 use crate::world::sign;
 use dsm_abi::AccountId;
@@ -129,4 +129,31 @@ fn streams_end_and_idle_connections_close_when_the_node_stops() {
     assert!(!String::from_utf8_lossy(&rest).contains("data:"));
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
     drop((idle, kept));
+}
+
+#[test]
+fn clients_that_stall_do_not_keep_a_node_from_stopping() {
+    let mut server = Server::new();
+    let world = &server.world;
+    for amount in 1..=100 {
+        world.accept(sign(world.transfer(amount % 4 + 1), &[&world.alice]));
+    }
+    // Each asks for the whole log and reads none of it, until the socket's buffers are full.
+    let deaf: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = connect(server.address);
+            let ask = head("GET", "/v1/events?from=1", &[]);
+            stream.write_all(ask.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let mut half = connect(server.address);
+    half.write_all(b"GET /v1/health HTTP/1.1\r\nho").unwrap();
+    let mut silent = connect(server.address);
+    let ask = head("POST", "/v1/transitions", &[("content-type", OCTETS), ("content-length", "9000")]);
+    silent.write_all(ask.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let taken = server.stop();
+    assert!(taken < Duration::from_secs(6), "took {taken:?}");
+    drop((deaf, half, silent));
 }

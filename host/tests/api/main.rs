@@ -1,5 +1,7 @@
 //! The HTTP API from outside: a real node on a real socket, asked with bytes that a client might send.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 #[path = "../node/world.rs"]
 #[allow(dead_code)]
 mod world;

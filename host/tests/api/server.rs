@@ -52,7 +52,7 @@ impl Server {
         let start = Instant::now();
         self.stop.take().expect("stopped once").send(()).unwrap();
         let served = self.served.take().expect("stopped once");
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(10);
         let ended = self.runtime.block_on(async { tokio::time::timeout(limit, served).await });
         ended.expect("the API ends soon after it is asked to").unwrap().unwrap();
         start.elapsed()
