@@ -25,7 +25,7 @@ impl GuestCrypto for NoCryptography {
 
 fn engine() -> Engine {
     let config = EngineConfig { instances: 2, ..EngineConfig::default() };
-    Engine::new(&config, Arc::new(NoCryptography)).unwrap()
+    Engine::new(&config, Arc::new(NoCryptography)).expect("the engine starts")
 }
 
 fn admit(engine: &Engine, name: &str) -> Arc<Module> {
@@ -41,7 +41,9 @@ fn as_wasm(engine: &Engine, module: &Module, case: &Case) -> (Vec<u8>, u64) {
     let foreign: Vec<State> = case.foreign.iter().map(|state| Arc::new(state.clone()) as State).collect();
     match &case.call {
         Call::Evaluate(input) => {
-            let evaluation = engine.evaluate(module, input, &state, &foreign, FUEL_LIMIT_DEFAULT).unwrap();
+            let evaluation = engine
+                .evaluate(module, input, &state, &foreign, FUEL_LIMIT_DEFAULT)
+                .expect("the host reaches a verdict");
             let verdict = match evaluation.outcome {
                 Outcome::Accept(effects) => dsm_abi::Verdict::Accept(effects),
                 Outcome::Reject(denial) => dsm_abi::Verdict::Reject(denial),
@@ -50,7 +52,9 @@ fn as_wasm(engine: &Engine, module: &Module, case: &Case) -> (Vec<u8>, u64) {
             (encode(&verdict), evaluation.fuel)
         }
         Call::View(input) => {
-            let view = engine.view(module, input, &state, &foreign, FUEL_LIMIT_DEFAULT).unwrap();
+            let view = engine
+                .view(module, input, &state, &foreign, FUEL_LIMIT_DEFAULT)
+                .expect("the host reaches an answer");
             match view.outcome {
                 ViewOutcome::Answer(answer) => (encode(&answer), view.fuel),
                 ViewOutcome::Fault(fault) => panic!("{}: {fault}", case.name),

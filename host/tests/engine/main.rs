@@ -1,4 +1,6 @@
 //! The policy engine against honest and hostile modules. One binary, because each links a compiler.
+// What helpers of tests cannot unwrap fails the test, which is what it should do.
+#![allow(clippy::unwrap_used)]
 
 mod cache;
 mod corpus;

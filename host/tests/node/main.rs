@@ -1,4 +1,6 @@
 //! The node from outside: what it accepts, what it refuses and with which code, and what survives.
+// What helpers of tests cannot unwrap fails the test, which is what it should do.
+#![allow(clippy::unwrap_used)]
 
 #[path = "../engine/guest.rs"]
 #[allow(dead_code)]
