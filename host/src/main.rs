@@ -8,5 +8,8 @@ mod demo;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args().nth(1).is_some_and(|argument| argument == dsm_host::engine::CHILD_ARGUMENT) {
+        return dsm_host::engine::compile_child();
+    }
     cli::main()
 }

@@ -66,6 +66,7 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
     let mut config = NodeConfig::new(&args.data);
     config.network_name.clone_from(&args.network_name);
     config.accept_dilithium3 = args.accept_dilithium3;
+    config.engine.compiler = compiler();
     let node = Node::open(config)?;
     let status = node.status();
     let banner = Banner {
@@ -86,6 +87,11 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
     }
     serving.run(&runtime, node.clone())?;
     Ok(node.close()?)
+}
+
+/// This program, whose children compile policies. Where the system does not tell, the node compiles itself.
+pub(crate) fn compiler() -> Option<PathBuf> {
+    std::env::current_exe().ok()
 }
 
 /// The threads that serve requests.

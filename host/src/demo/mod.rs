@@ -53,6 +53,7 @@ pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
     let json = session.globals.json;
     let mut config = NodeConfig::new(&data);
     config.network_name = "demo".into();
+    config.engine.compiler = crate::cli::node::compiler();
     let stage = Stage::open(config, runtime.handle().clone())?;
     let told = Told::new(json);
     told.line(&format!("DSM demonstration: network {} in {}", stage.node.network(), data.display()));

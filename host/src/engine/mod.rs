@@ -7,9 +7,11 @@
 //! side is a [`HostFault`] and is no verdict at all.
 //!
 //! Left out on purpose: policy documents and signatures, state that outlives a call, clocks, randomness.
-//! wasmtime is named in `runtime` alone; cryptography comes in through [`GuestCrypto`].
+//! wasmtime is named in `runtime` alone; the cryptography that policies may call comes in through [`GuestCrypto`].
+//! `compiler` has modules compiled by a child process with limits of its own.
 
 mod cache;
+mod compiler;
 mod fault;
 mod gate;
 mod meter;
@@ -17,6 +19,7 @@ mod output;
 mod runtime;
 
 pub use cache::{CacheError, CacheStats, ModuleCache};
+pub use compiler::{CHILD_ARGUMENT, compile_child};
 pub use fault::{
     AdmitError, EngineError, Evaluation, Fault, HostFault, Note, Outcome, Probe, View, ViewOutcome,
 };

@@ -3,6 +3,7 @@
 //! Everything that a verdict depends on is fixed in [`profile_text`]: engine version, cost table, limits. The
 //! rest of the configuration (pool size, watchdog) decides only whether there is a verdict.
 
+use super::compiler::{self, CompileError};
 use super::fault::{
     AdmitError, EngineError, Evaluation, Fault, HostFault, Note, Outcome, Probe, View, ViewOutcome,
 };
@@ -12,6 +13,7 @@ use dsm_abi::{ABI_VERSION, Description, Digest, Input, ReadState, ViewInput, imp
 use parking_lot::{Condvar, Mutex};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{
@@ -57,11 +59,14 @@ pub struct EngineConfig {
     pub instances: u32,
     /// Wall time after which an evaluation is ended without a verdict, in ms.
     pub watchdog_ms: u64,
+    /// The program whose child compiles modules: this one, whose `main` knows [`super::CHILD_ARGUMENT`]. Without it
+    /// modules are compiled in this process, bounded by the gate alone.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { instances: 32, watchdog_ms: 5_000 }
+        EngineConfig { instances: 32, watchdog_ms: 5_000, compiler: None }
     }
 }
 
@@ -72,6 +77,7 @@ pub struct Engine {
     crypto: Arc<dyn GuestCrypto>,
     profile: Digest,
     watchdog_ticks: u64,
+    compiler: Option<PathBuf>,
     _watchdog: Watchdog,
 }
 
@@ -190,7 +196,8 @@ impl Engine {
         let watchdog = Watchdog::start(wasmtime.clone()).map_err(EngineError::Watchdog)?;
         let profile = Digest(*blake3::hash(profile_text().as_bytes()).as_bytes());
         let watchdog_ticks = (config.watchdog_ms / TICK.as_millis() as u64).max(1);
-        Ok(Engine { wasmtime, linker, crypto, profile, watchdog_ticks, _watchdog: watchdog })
+        let compiler = config.compiler.clone();
+        Ok(Engine { wasmtime, linker, crypto, profile, watchdog_ticks, compiler, _watchdog: watchdog })
     }
 
     /// The engine profile: BLAKE3-256 of everything that a verdict or its fuel depends on besides the module
@@ -326,11 +333,10 @@ impl Engine {
         let facts = gate::examine(wasm, exports).map_err(|findings| AdmitError::Refused { findings })?;
         let help = "report this module to the makers of DSM";
         let metered = meter::instrument(wasm, &facts).map_err(|error| refused("meter", error, help))?;
-        let compiled =
-            catch_unwind(AssertUnwindSafe(|| wasmtime::Module::from_binary(&self.wasmtime, &metered)));
-        let module = compiled
-            .map_err(|_| refused("compile", "the compiler gave up".into(), help))?
-            .map_err(|error| refused("compile", gate::escaped(&format!("{error:#}")), help))?;
+        let module = match &self.compiler {
+            Some(program) => self.compile_in_child(program, &metered)?,
+            None => self.compile_here(&metered)?,
+        };
         if compiled_bytes(&module) > COMPILED_BYTES_MAX {
             return Err(refused(
                 "compile",
@@ -344,6 +350,30 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&module);
         let pre = pre.map_err(|error| refused("link", gate::escaped(&format!("{error:#}")), help))?;
         Ok(Prepared { pre, memory, depth, data_bytes: facts.data_bytes })
+    }
+
+    fn compile_here(&self, metered: &[u8]) -> Result<wasmtime::Module, AdmitError> {
+        let help = "report this module to the makers of DSM";
+        catch_unwind(AssertUnwindSafe(|| wasmtime::Module::from_binary(&self.wasmtime, metered)))
+            .map_err(|_| refused("compile", "the compiler gave up".into(), help))?
+            .map_err(|error| refused("compile", gate::escaped(&format!("{error:#}")), help))
+    }
+
+    #[allow(unsafe_code)]
+    fn compile_in_child(&self, program: &Path, metered: &[u8]) -> Result<wasmtime::Module, AdmitError> {
+        let host = |reason: String| AdmitError::Host(HostFault::Engine(reason));
+        let mut key = [0; 32];
+        dsm_crypto::fill_random(&mut key).map_err(|error| host(error.to_string()))?;
+        let artifact = compiler::compile(program, metered, key).map_err(|error| match error {
+            CompileError::GaveUp(reason) => {
+                refused("compile", gate::escaped(&reason), "make the module smaller or simpler")
+            }
+            CompileError::Io(_) | CompileError::Forged => host(error.to_string()),
+        })?;
+        // SAFETY: the bytes carry a MAC under a key that only the child process of this very program was given, over
+        // a pipe that nobody else holds; they are what `precompile` of this version returned there.
+        unsafe { wasmtime::Module::deserialize(&self.wasmtime, &artifact) }
+            .map_err(|error| host(format!("{error:#}")))
     }
 
     fn describe(
@@ -595,6 +625,15 @@ fn range(memory_bytes: usize, start: i32, length: i32) -> Result<core::ops::Rang
     let start = start.cast_unsigned() as usize;
     let end = start + length.cast_unsigned() as usize;
     if end <= memory_bytes { Ok(start..end) } else { Err(Fault::BadPointer) }
+}
+
+/// The machine code of an instrumented module, for a process that only compiles: the settings are the engine's but
+/// for the pool, which would reserve address space for instances that this process never makes.
+pub(super) fn precompile(metered: &[u8]) -> Result<Vec<u8>, String> {
+    let mut settings = settings(&EngineConfig::default());
+    settings.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    let engine = wasmtime::Engine::new(&settings).map_err(|error| format!("{error:#}"))?;
+    engine.precompile_module(metered).map_err(|error| format!("{error:#}"))
 }
 
 fn settings(config: &EngineConfig) -> Config {

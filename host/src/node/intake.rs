@@ -100,6 +100,11 @@ impl Intake {
         self.queue.read().as_ref().map_or(0, Sender::len)
     }
 
+    /// Whether submissions are taken.
+    pub(super) fn is_open(&self) -> bool {
+        self.queue.read().is_some()
+    }
+
     /// Takes no more; the threads end when they have worked off the queue.
     pub(super) fn close(&self) {
         self.queue.write().take();

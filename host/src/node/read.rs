@@ -124,7 +124,7 @@ impl Node {
         limit: usize,
     ) -> Result<Vec<(u64, Accepted)>, NodeError> {
         let mut found = Vec::new();
-        for height in (from_height..).take(limit) {
+        for height in from_height..from_height.saturating_add(limit as u64) {
             match self.0.shared.history.at_height(&account.0, height)? {
                 Some(record) => found.push(record),
                 None => break,
@@ -240,7 +240,7 @@ impl Node {
     /// What a submission would be answered.
     pub fn ready(&self) -> Result<(), SubmitError> {
         let progress = &self.0.shared.progress;
-        if progress.failure().is_some() {
+        if progress.failure().is_some() || !self.0.intake.is_open() {
             Err(SubmitError::Stopped)
         } else if progress.is_full() {
             Err(SubmitError::StorageFull)

@@ -220,7 +220,7 @@ fn notes_are_kept_within_bounds() {
 /// P15: two engines in other circumstances give one verdict, one fuel, one profile.
 #[test]
 fn nothing_of_the_host_shows() {
-    let other = dsm_host::engine::EngineConfig { instances: 3, watchdog_ms: 60_000 };
+    let other = dsm_host::engine::EngineConfig { instances: 3, watchdog_ms: 60_000, compiler: None };
     let other = Engine::new(&other, Arc::new(TestCrypto)).unwrap();
     let engine = engine();
     assert_eq!(engine.profile(), other.profile());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache;
+mod compiler;
 mod corpus;
 mod depth;
 mod gate;

@@ -259,7 +259,7 @@ fn host_mistakes_are_not_verdicts() {
 /// The watchdog ends what fuel alone would let run for too long, and gives no verdict.
 #[test]
 fn the_watchdog_gives_no_verdict() {
-    let config = EngineConfig { instances: 1, watchdog_ms: 20 };
+    let config = EngineConfig { instances: 1, watchdog_ms: 20, ..EngineConfig::default() };
     let engine = Engine::new(&config, Arc::new(crate::guest::TestCrypto)).unwrap();
     let module = Guest::accepting_after("(loop $l (br $l))").admit(&engine);
     let found = engine.evaluate(&module, &input(), &state(), &[], u64::MAX);
