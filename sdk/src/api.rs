@@ -63,6 +63,7 @@ pub struct SubmitRequest {
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
     /// The canonical bytes of at most [`limit::BATCH_ITEMS_MAX`] signed transitions.
+    #[serde(deserialize_with = "text::at_most_a_batch")]
     pub signed: Vec<Hex>,
 }
 

@@ -69,9 +69,10 @@ impl ClientError {
 pub struct EventFilter {
     /// The first position; without it the stream starts with what becomes durable from now on.
     pub from: Option<u64>,
-    /// Only transitions that moved this account.
+    /// Only transitions that moved this account or made it a credit, and evidence that it signed two successors.
     pub account: Option<AccountId>,
-    /// Only transitions that concern this token.
+    /// Only transitions that name this token, move its chain, or make credits or holds in it. A claim, release or
+    /// execution names no token: follow the account for these.
     pub token: Option<TokenId>,
 }
 

@@ -22,6 +22,9 @@ const PAGE: usize = 64;
 /// Between two signs of life on a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// A comment: what a quiet stream says.
+const ALIVE: &[u8] = b": alive\n\n";
+
 /// Which records are wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,12 +90,16 @@ impl Stream {
             let durable = *self.durable.borrow_and_update();
             if self.next <= durable {
                 self.read_page().await?;
+                if self.ready.is_empty() {
+                    // Nothing wanted on this page: a sign of life, so that a long search is not taken for a hang.
+                    return Some(Bytes::from_static(ALIVE));
+                }
                 continue;
             }
             tokio::select! {
                 changed = self.durable.changed() => changed.ok()?,
                 changed = self.stopped.changed() => changed.ok()?,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b": alive\n\n")),
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(ALIVE)),
             }
         }
     }
@@ -114,7 +121,13 @@ impl Stream {
         if self.account.is_none() && self.token.is_none() {
             return true;
         }
-        let Entry::Accepted(record) = entry else { return false };
+        let record = match entry {
+            Entry::Accepted(record) => record,
+            Entry::Equivocation(proof) => {
+                return self.token.is_none() && self.account == Some(proof.account());
+            }
+            Entry::Genesis(_) | Entry::Checkpoint(_) => return false,
+        };
         self.account.is_none_or(|account| concerns_account(record, account))
             && self.token.is_none_or(|token| concerns_token(record, token))
     }

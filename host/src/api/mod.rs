@@ -9,6 +9,7 @@
 mod body;
 mod events;
 mod ledger;
+mod listen;
 mod metrics;
 mod openapi;
 mod problem;
@@ -21,6 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use listen::Door;
 use metrics::HttpMetrics;
 use problem::Failure;
 use std::future::{Future, IntoFuture};
@@ -29,8 +31,15 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Requests handled at once; a further one is answered `overloaded`.
-const REQUESTS_MAX: usize = 4096;
+/// Connections at once: below the 1,024 open files that systems allow by default. Further ones wait.
+const CONNECTIONS_MAX: usize = 900;
+/// How long a connection may take nothing of an answer: more than a request takes, several heartbeats of a stream.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(60);
+/// Requests handled at once; a further one is answered `overloaded`. Fewer than there are connections.
+const REQUESTS_MAX: usize = 800;
+/// Batches handled at once; a further one is answered `overloaded`. Their bodies are up to a hundred times as long as
+/// others, so they have few places of their own, and whoever holds all of these keeps nobody from submitting singly.
+const BATCHES_MAX: usize = 8;
 /// How long a request may take in all. The event stream, once begun, may go on.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a stopping node waits for clients: a submission is durable long before, and a client that reads nothing
@@ -43,6 +52,7 @@ struct Api {
     node: Node,
     http: Arc<HttpMetrics>,
     slots: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
 }
 
 /// Serves the API on `listener` until `shutdown` ends, then finishes the requests on their way, for 3 s at most.
@@ -55,9 +65,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let (stopping, stopped) = tokio::sync::watch::channel(false);
-    let api = Api { node, http: Arc::default(), slots: Arc::new(Semaphore::new(REQUESTS_MAX)) };
+    let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let batches = Arc::new(Semaphore::new(BATCHES_MAX));
+    let api = Api { node, http: Arc::default(), slots, batches };
+    let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE);
     let mut begun = stopped.clone();
-    let served = axum::serve(listener, router(api, stopped)).with_graceful_shutdown(async move {
+    let served = axum::serve(door, router(api, stopped)).with_graceful_shutdown(async move {
         shutdown.await;
         // Event streams have no end of their own.
         stopping.send_replace(true);

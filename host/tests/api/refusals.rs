@@ -199,6 +199,48 @@ fn an_oversize_body_is_refused_before_it_has_come() {
     assert_eq!(server.world.fingerprint(), before);
 }
 
+/// An 8 MiB batch of nothing but empty items, decoded before it was counted, took 140 MiB; eight of them in JSON at
+/// once took 800 MiB and let an honest request wait for 730 ms.
+#[test]
+fn a_batch_is_counted_before_it_is_decoded() {
+    let server = Server::new();
+    let count = limit::BATCH_ITEMS_MAX as u32 + 1;
+    // Were the items looked at first, these would be refused for the rubbish behind the first 1,001.
+    let octets = [&count.to_le_bytes()[..], &[0xff; 9]].concat();
+    let json = format!(r#"{{"signed":[{},?"#, vec![r#""""#; count as usize].join(","));
+    for (kind, body) in [(OCTETS, octets), (JSON, json.into_bytes())] {
+        let problem = server.post(BATCH, kind, &body).refused(kind, 400, "malformed_request");
+        assert!(problem.detail.contains("at most 1000 transitions"), "{}", problem.detail);
+    }
+}
+
+#[test]
+fn batches_beyond_their_places_are_answered_overloaded_and_hinder_nobody_else() {
+    let server = Server::new();
+    let ask = head("POST", BATCH, &[("content-type", OCTETS), ("content-length", "4000000")]);
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = connect(server.address);
+            stream.write_all(ask.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let refused = loop {
+        let answer = server.post(BATCH, OCTETS, &[0; 4]);
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "eight batches take all places");
+    };
+    assert!(refused.refused("a ninth batch", 503, "overloaded").retry_after_ms.is_some());
+    assert_eq!(server.post(TRANSITIONS, OCTETS, &good(&server.world)).status, 200);
+    drop(waiting);
+    while server.post(BATCH, OCTETS, &[0; 4]).status != 200 {
+        assert!(Instant::now() < deadline, "batches that never came give their places back");
+    }
+}
+
 #[test]
 fn bytes_that_are_no_http_do_not_reach_the_node() {
     let server = Server::new();

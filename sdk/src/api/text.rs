@@ -1,5 +1,6 @@
 //! Texts that stand in JSON for what JSON has no type for: bytes, wide integers, content addresses.
 
+use crate::api::limit;
 use crate::package::{parse_policy, policy_cid};
 use dsm_abi::{AccountId, Digest, Field, KeyId, PolicyId, TokenId, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -161,6 +162,33 @@ impl From<Field> for FieldView {
     fn from(field: Field) -> FieldView {
         FieldView { name: field.name, value: field.value.into() }
     }
+}
+
+/// At most [`limit::BATCH_ITEMS_MAX`] items; decoding ends at the first beyond, whatever else there is.
+pub(super) fn at_most_a_batch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hex>, D::Error> {
+    struct Items;
+
+    impl<'de> de::Visitor<'de> for Items {
+        type Value = Vec<Hex>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {} transitions", limit::BATCH_ITEMS_MAX)
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Hex>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if items.len() == limit::BATCH_ITEMS_MAX {
+                    let most = limit::BATCH_ITEMS_MAX;
+                    return Err(de::Error::custom(format_args!("a batch has at most {most} transitions")));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_seq(Items)
 }
 
 /// Integers as decimal text.
