@@ -22,7 +22,7 @@ fn pipeline(c: &mut Criterion) {
     let mut totals = [(0u64, Duration::ZERO), (0, Duration::ZERO)];
     let mut group = c.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(1)).sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(10));
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(25));
     group.bench_function(format!("raw limit: signature checks/{cores} cores"), |bencher| {
         bencher.iter_custom(|iterations| {
             let transfers = sample(&mut bank, iterations);

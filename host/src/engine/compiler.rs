@@ -7,6 +7,7 @@
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -19,6 +20,10 @@ const MEMORY_BYTES: u64 = 512 << 20;
 /// Bytes that the child may answer with.
 const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
 const KEY_BYTES: usize = 32;
+/// Signals by which a process ends through a failure of its own (POSIX numbers on Linux).
+const SIGABRT: i32 = 6;
+const SIGBUS: i32 = 7;
+const SIGSEGV: i32 = 11;
 const MAC_BYTES: usize = 32;
 
 /// Why the child gave no machine code.
@@ -40,6 +45,8 @@ pub(super) fn compile(program: &Path, metered: &[u8], key: [u8; KEY_BYTES]) -> R
     let mut child = Command::new(program)
         .arg(CHILD_ARGUMENT)
         .env_clear()
+        // The allocator would commit a gigabyte at once where the kernel overcommits, and break the limit by that.
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -52,6 +59,10 @@ pub(super) fn compile(program: &Path, metered: &[u8], key: [u8; KEY_BYTES]) -> R
     let mut answer = Vec::new();
     let received = output.take(ARTIFACT_BYTES_MAX + 1).read_to_end(&mut answer);
     let ended = child.wait_with_output()?;
+    if let Some(signal @ (SIGABRT | SIGSEGV | SIGBUS)) = ended.status.signal() {
+        // Its own failure, such as memory that this host did not give; another host may well compile the module.
+        return Err(io::Error::other(format!("it ended by signal {signal}")).into());
+    }
     if !ended.status.success() {
         let words = String::from_utf8_lossy(&ended.stderr);
         let last = words.lines().last().unwrap_or_default();

@@ -110,15 +110,18 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Handles items until the sequencer is gone.
-    pub(super) fn run(mut self, items: &Receiver<Item>) {
-        while let Ok(first) = items.recv() {
-            let mut batch = vec![first];
-            batch.extend(items.try_iter().take(self.group_max));
+    pub(super) fn run(mut self, items: &Receiver<Vec<Item>>) {
+        while let Ok(mut batch) = items.recv() {
+            while batch.len() < self.group_max
+                && let Ok(more) = items.try_recv()
+            {
+                batch.extend(more);
+            }
             if let Err(reason) = self.commit(batch) {
                 *self.shared.progress.failure.lock() = Some(reason);
                 // Waiters on progress must learn of the failure too.
                 self.shared.progress.version.send_modify(|_| {});
-                items.iter().for_each(Item::stopped);
+                items.iter().flatten().for_each(Item::stopped);
                 return;
             }
         }

@@ -47,7 +47,7 @@ type Submission = (Vec<u8>, Arrival);
 /// The door: a bounded queue in front of the verifying threads, and a way past them for the node's own events.
 pub(super) struct Intake {
     queue: RwLock<Option<Sender<Submission>>>,
-    sequencer: RwLock<Option<Sender<Event>>>,
+    sequencer: RwLock<Option<Sender<Vec<Event>>>>,
     in_flight: Arc<AtomicUsize>,
     bytes_max: usize,
 }
@@ -56,7 +56,11 @@ pub(super) struct Intake {
 pub(super) type Arrivals = Receiver<Submission>;
 
 impl Intake {
-    pub(super) fn new(queue_max: usize, bytes_max: usize, sequencer: Sender<Event>) -> (Intake, Arrivals) {
+    pub(super) fn new(
+        queue_max: usize,
+        bytes_max: usize,
+        sequencer: Sender<Vec<Event>>,
+    ) -> (Intake, Arrivals) {
         let (sender, receiver) = bounded(queue_max);
         let queue = RwLock::new(Some(sender));
         let sequencer = RwLock::new(Some(sequencer));
@@ -66,7 +70,7 @@ impl Intake {
     /// Sends one of the node's own events; false if the node stops.
     pub(super) fn send(&self, event: Event) -> bool {
         let sequencer = self.sequencer.read().clone();
-        sequencer.is_some_and(|sequencer| sequencer.send(event).is_ok())
+        sequencer.is_some_and(|sequencer| sequencer.send(vec![event]).is_ok())
     }
 
     pub(super) fn submit(&self, shared: &Shared, bytes: Vec<u8>, respond: Respond) {
@@ -112,25 +116,32 @@ impl Intake {
     }
 }
 
-/// One verifying thread.
+/// Transitions that a verifying thread hands over at once: waking the sequencer for each would cost as much as what
+/// it does for it.
+const HANDOVER_MAX: usize = 32;
+
+/// One verifying thread. It hands over what it has as soon as nothing waits.
 pub(super) fn verify_arrivals(
     shared: &Shared,
     verifier: &Verifier,
     arrivals: &Arrivals,
-    sequencer: &Sender<Event>,
+    sequencer: &Sender<Vec<Event>>,
 ) {
-    for (bytes, arrival) in arrivals {
-        let verified = match admit(shared, verifier, &bytes) {
-            Ok(verified) => verified,
-            Err(error) => {
-                count(&shared.metrics.not_admitted);
-                arrival.answer(Err(SubmitError::Admit(error)));
-                continue;
-            }
-        };
-        let event = Event::Verified(Box::new(verified), arrival);
-        if let Err(unsent) = sequencer.send(event) {
-            unsent.into_inner().stopped();
+    while let Ok(first) = arrivals.recv() {
+        let more = arrivals.try_iter().take(HANDOVER_MAX - 1);
+        let verified: Vec<Event> = std::iter::once(first)
+            .chain(more)
+            .filter_map(|(bytes, arrival)| match admit(shared, verifier, &bytes) {
+                Ok(verified) => Some(Event::Verified(Box::new(verified), arrival)),
+                Err(error) => {
+                    count(&shared.metrics.not_admitted);
+                    arrival.answer(Err(SubmitError::Admit(error)));
+                    None
+                }
+            })
+            .collect();
+        if let Err(unsent) = sequencer.send(verified) {
+            unsent.into_inner().into_iter().for_each(Event::stopped);
         }
     }
 }

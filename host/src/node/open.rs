@@ -22,8 +22,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// Items on their way to the committer: a few groups, so that the sequencer works while the disk syncs.
-const COMMITTER_QUEUE: usize = 8192;
+/// Batches of items on their way to the committer: a few groups, so that the sequencer works while the disk syncs.
+const COMMITTER_QUEUE: usize = 1024;
 
 impl From<NodeError> for OpenError {
     fn from(error: NodeError) -> OpenError {
@@ -217,6 +217,7 @@ fn start(
         shared: Arc::clone(&shared),
         clock: Arc::clone(&config.clock),
         committer: to_committer,
+        outgoing: Vec::new(),
         since_checkpoint: past.since_checkpoint,
         checkpoint_transitions: config.checkpoint_transitions,
     };

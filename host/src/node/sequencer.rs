@@ -36,7 +36,9 @@ impl Event {
 pub(super) struct Sequencer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) committer: Sender<Item>,
+    pub(super) committer: Sender<Vec<Item>>,
+    /// What goes to the committer when the events in hand are done.
+    pub(super) outgoing: Vec<Item>,
     /// Transitions since the last checkpoint.
     pub(super) since_checkpoint: u64,
     pub(super) checkpoint_transitions: u64,
@@ -44,12 +46,15 @@ pub(super) struct Sequencer {
 
 impl Sequencer {
     /// Handles events until all senders are gone.
-    pub(super) fn run(mut self, events: &Receiver<Event>) {
-        for event in events {
-            match event {
-                Event::Verified(verified, arrival) => self.transition(*verified, arrival),
-                Event::Checkpoint(reply) => self.checkpoint(Some(reply)),
+    pub(super) fn run(mut self, events: &Receiver<Vec<Event>>) {
+        for together in events {
+            for event in together {
+                match event {
+                    Event::Verified(verified, arrival) => self.transition(*verified, arrival),
+                    Event::Checkpoint(reply) => self.checkpoint(Some(reply)),
+                }
             }
+            self.hand_over();
         }
     }
 
@@ -117,10 +122,17 @@ impl Sequencer {
         }
     }
 
-    /// The committer ends only after the sequencer.
-    fn send(&self, item: Item) {
-        if let Err(unsent) = self.committer.send(item) {
-            unsent.into_inner().stopped();
+    fn send(&mut self, item: Item) {
+        self.outgoing.push(item);
+    }
+
+    /// The committer ends only after the sequencer, or after a failure.
+    fn hand_over(&mut self) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        if let Err(unsent) = self.committer.send(std::mem::take(&mut self.outgoing)) {
+            unsent.into_inner().into_iter().for_each(Item::stopped);
         }
     }
 }

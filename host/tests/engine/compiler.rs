@@ -42,6 +42,7 @@ fn a_child_that_lies_dies_or_is_not_there_makes_nothing_run() {
         ("answers with nothing", script("nothing", "cat > /dev/null"), false),
         ("is not there", folder.path().join("missing"), false),
         ("fails", script("fails", "cat > /dev/null; exit 3"), true),
+        ("aborts", script("aborts", "cat > /dev/null; kill -ABRT $$"), false),
         ("is killed by its limit", script("killed", "cat > /dev/null; kill -XCPU $$"), true),
     ];
     for (name, program, refuses) in rows {
