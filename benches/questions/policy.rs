@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// Far above what any transfer needs.
 const FUEL_LIMIT: u64 = 10_000_000;
 
+#[derive(Clone)]
 struct Subject {
     module: Arc<Module>,
     case: Case,
@@ -22,7 +23,6 @@ struct Subject {
 
 impl Subject {
     fn new(engine: &Engine, name: &str, cases: Vec<Case>) -> Subject {
-        let wasm = dsm_benches::POLICIES.iter().find(|(known, _)| *known == name).expect("shipped").1;
         let is_transfer = |case: &Case| match (&case.call, &case.expected) {
             (Call::Evaluate(input), Expected::Accept(_)) => {
                 matches!(input.legs[usize::from(input.leg)].action, Action::Transfer { .. })
@@ -32,7 +32,7 @@ impl Subject {
         let case = cases.into_iter().find(is_transfer).expect("every standard policy accepts some transfer");
         let state = Arc::new(case.state.clone()) as State;
         let foreign = case.foreign.iter().map(|space| Arc::new(space.clone()) as State).collect();
-        Subject { module: engine.admit(wasm).expect("admitted"), case, state, foreign }
+        Subject { module: engine.admit(wasm(name)).expect("admitted"), case, state, foreign }
     }
 
     fn input(&self) -> &Input {
@@ -51,6 +51,14 @@ impl Subject {
     }
 }
 
+fn wasm(name: &str) -> &'static [u8] {
+    dsm_benches::POLICIES.iter().find(|(known, _)| *known == name).expect("shipped").1
+}
+
+fn engine() -> Engine {
+    Engine::new(&EngineConfig::default(), Arc::new(NoCryptography)).expect("an engine")
+}
+
 fn one<P: Policy>(c: &mut Criterion, engine: &Engine, name: &str, cases: Vec<Case>) {
     let subject = Subject::new(engine, name, cases);
     let fuel = subject.evaluate(engine).fuel;
@@ -63,18 +71,24 @@ fn one<P: Policy>(c: &mut Criterion, engine: &Engine, name: &str, cases: Vec<Cas
     let mut bench = Bench::default();
     (bench.state, bench.foreign) = (case.state.clone(), case.foreign.clone());
     group.bench_function("native", |bencher| bencher.iter(|| bench.evaluate::<P>(subject.input())));
-    group.bench_function("WASM, 2 cores", |bencher| {
-        bencher.iter_custom(|iterations| on_two_cores(iterations, &subject, engine));
+    group.bench_function("WASM, 2 cores, one engine", |bencher| {
+        bencher.iter_custom(|iterations| on_two_cores(iterations, [(&subject, engine); 2]));
+    });
+    // Instances come back from other cores with their memory in the other's cache; an engine each keeps them apart.
+    let other = self::engine();
+    let second = Subject { module: other.admit(wasm(name)).expect("admitted"), ..subject.clone() };
+    group.bench_function("WASM, 2 cores, an engine each", |bencher| {
+        bencher.iter_custom(|iterations| on_two_cores(iterations, [(&subject, engine), (&second, &other)]));
     });
     group.finish();
     println!("policy/{name}: p50 {:.2} µs, {fuel} fuel", median_us(&subject, engine));
 }
 
-fn on_two_cores(iterations: u64, subject: &Subject, engine: &Engine) -> Duration {
+fn on_two_cores(iterations: u64, each: [(&Subject, &Engine); 2]) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
+        for (subject, engine) in each {
+            scope.spawn(move || {
                 for _ in 0..iterations.div_ceil(2) {
                     subject.evaluate(engine);
                 }
@@ -109,7 +123,7 @@ impl dsm_host::engine::GuestCrypto for NoCryptography {
 }
 
 fn policies(c: &mut Criterion) {
-    let engine = Engine::new(&EngineConfig::default(), Arc::new(NoCryptography)).expect("an engine");
+    let engine = engine();
     one::<fungible::Fungible>(c, &engine, "fungible", fungible::cases());
     one::<credential_gate::CredentialGate>(c, &engine, "credential-gate", credential_gate::cases());
     one::<csd_register::CsdRegister>(c, &engine, "csd-register", csd_register::cases());
