@@ -25,6 +25,10 @@ use std::thread::JoinHandle;
 /// Batches of items on their way to the committer: a few groups, so that the sequencer works while the disk syncs.
 const COMMITTER_QUEUE: usize = 1024;
 
+/// Records that the index gathers before it writes: keys are spread at random, so one pass for many touches each page
+/// of the file once. A few MB of memory.
+const INDEX_BATCH: usize = 1 << 15;
+
 impl From<NodeError> for OpenError {
     fn from(error: NodeError) -> OpenError {
         match error {
@@ -100,7 +104,11 @@ impl Node {
             begin_network(&log, &identity, &config)?;
         }
         let index_path = config.data.join("index.redb");
-        let (index, report) = Index::open(&index_path, IndexConfig::default(), log.reader())?;
+        let (index, report) = Index::open(
+            &index_path,
+            IndexConfig { batch_records: INDEX_BATCH, ..IndexConfig::default() },
+            log.reader(),
+        )?;
         if let Some(reason) = report.rebuilt.filter(|_| log.head().0 > 1) {
             tracing::info!(?reason, "building the index anew from the log");
         }
