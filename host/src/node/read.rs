@@ -7,7 +7,6 @@ use dsm_abi::{AccountId, Answer, Digest, Field, NetworkId, PolicyId, TokenId, Tr
 use dsm_core::{Accepted, Entry, EquivocationProof, Ledger, NetworkGenesis, SignedCheckpoint};
 use dsm_sdk::receipt::Receipt;
 use serde::Serialize;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
@@ -247,10 +246,5 @@ impl Node {
         } else {
             Ok(())
         }
-    }
-
-    /// Whether two handles are of one running node.
-    pub fn is_same(&self, other: &Node) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 }

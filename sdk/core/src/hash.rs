@@ -71,8 +71,6 @@ pub mod tag {
     pub const MERKLE_LEAF: &str = "merkle-leaf";
     /// An inner node of an append-only Merkle tree.
     pub const MERKLE_NODE: &str = "merkle-node";
-    /// The effects that policies gave to a transition.
-    pub const EFFECTS: &str = "effects";
 }
 
 /// Merkle trees of the shape of RFC 6962 section 2.1, with tagged BLAKE3 in place of prefixed SHA-256.

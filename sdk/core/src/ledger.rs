@@ -65,19 +65,6 @@ pub struct Totals {
     pub held: u128,
 }
 
-/// A change of one account's balance, for those who watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Movement {
-    /// The account.
-    pub account: AccountId,
-    /// The token.
-    pub token: TokenId,
-    /// Base units that came.
-    pub received: u128,
-    /// Base units that went.
-    pub sent: u128,
-}
-
 /// What an accepted transition did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -95,8 +82,6 @@ pub struct Applied {
     pub claimed: Vec<CreditId>,
     /// Holds that now stand.
     pub holds: Vec<Hold>,
-    /// Changes of balances.
-    pub movements: Vec<Movement>,
     /// What policies told.
     pub events: Vec<Event>,
     /// The transition with its signatures.
@@ -289,7 +274,6 @@ impl Ledger {
         for credit in &changes.new_credits {
             self.put_credit(credit.clone());
         }
-        let movements = movements(&accounts);
         let holds = accounts.values().flat_map(|change| change.new_holds.iter().copied()).collect();
         let accounts = accounts
             .into_iter()
@@ -307,7 +291,6 @@ impl Ledger {
             credits: changes.new_credits,
             claimed: changes.claimed.into_iter().collect(),
             holds,
-            movements,
             events: changes.events,
             signed: verified.into_signed(),
             effects,
@@ -452,24 +435,4 @@ fn new_account(account: AccountId, keys: KeySet) -> Account {
         hold_leaves: Trie::default(),
         relationships: Trie::default(),
     }
-}
-
-fn movements(accounts: &BTreeMap<AccountId, AccountChange>) -> Vec<Movement> {
-    let mut movements = Vec::new();
-    for (account, change) in accounts {
-        let mut tokens: BTreeMap<TokenId, (u128, u128)> = BTreeMap::new();
-        for (token, amount) in &change.credits {
-            tokens.entry(*token).or_default().0 += amount;
-        }
-        for (token, amount) in change.debits.iter().chain(&change.executed) {
-            tokens.entry(*token).or_default().1 += amount;
-        }
-        movements.extend(tokens.into_iter().map(|(token, (received, sent))| Movement {
-            account: *account,
-            token,
-            received,
-            sent,
-        }));
-    }
-    movements
 }

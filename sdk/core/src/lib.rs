@@ -42,7 +42,7 @@ pub use evidence::{
 pub use hash::{hash, merkle, tag};
 pub use judge::{Approved, Judge, Judgement, NoVerdict, PolicyEffects, ViewCall};
 pub use key::{KeyEntry, KeySet, KeySetError, KeySetId, PublicKey, Recovery, SignedBy};
-pub use ledger::{Applied, Credit, Ledger, Movement, PolicyRecord, Totals};
+pub use ledger::{Applied, Credit, Ledger, PolicyRecord, Totals};
 pub use record::{Accepted, Entry, NetworkGenesis, RecordError};
 pub use refusal::Refusal;
 pub use settle::{Changes, Event};

@@ -123,6 +123,7 @@ impl Ledger {
     pub fn replay(&mut self, record: Accepted) -> Result<Applied, RecordError> {
         let id = record.signed.transition.id();
         let outcome = Outcome {
+            transition: id,
             accounts: record.accounts,
             tokens: record.tokens,
             credits: record.credits,
@@ -147,10 +148,7 @@ impl Ledger {
             effects: record.effects,
             published: record.published,
         };
-        let changes = self.settle(approved).map_err(refused)?;
-        let applied = self.commit(changes);
-        outcome.compare(&applied)?;
-        Ok(applied)
+        self.settle_recorded(approved, &outcome)
     }
 
     /// Applies a record believing nothing: signatures are verified, policies run again, and both their effects
@@ -166,6 +164,7 @@ impl Ledger {
     ) -> Result<Applied, RecordError> {
         let id = record.signed.transition.id();
         let outcome = Outcome {
+            transition: id,
             accounts: record.accounts,
             tokens: record.tokens,
             credits: record.credits,
@@ -181,7 +180,13 @@ impl Ledger {
         if approved.effects != record.effects || approved.published != record.published {
             return Err(RecordError::Effects(id));
         }
-        let changes = self.settle(approved).map_err(refused)?;
+        self.settle_recorded(approved, &outcome)
+    }
+
+    /// Settles, moves the heads, and compares them with what the record says.
+    fn settle_recorded(&mut self, approved: Approved, outcome: &Outcome) -> Result<Applied, RecordError> {
+        let transition = outcome.transition;
+        let changes = self.settle(approved).map_err(|source| RecordError::Refused { transition, source })?;
         let applied = self.commit(changes);
         outcome.compare(&applied)?;
         Ok(applied)
@@ -194,6 +199,7 @@ impl Ledger {
 
 /// What a record says that its transition led to.
 struct Outcome {
+    transition: TransitionId,
     accounts: Vec<AccountState>,
     tokens: Vec<TokenState>,
     credits: Vec<Credit>,
