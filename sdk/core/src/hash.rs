@@ -19,6 +19,8 @@ pub fn hash(tag: &str, parts: &[&[u8]]) -> Digest {
 pub mod tag {
     /// A network's genesis.
     pub const NETWORK: &str = "network";
+    /// The ML-DSA-65 key by which a node is known to other nodes.
+    pub const NODE: &str = "node";
     /// An account's genesis.
     pub const ACCOUNT: &str = "account";
     /// A state of an account chain.

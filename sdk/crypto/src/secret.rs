@@ -131,6 +131,21 @@ impl SecretKey {
         }
     }
 
+    /// The ML-DSA-65 key inside: of suite 0x01 the key itself, of suite 0x02 its second half; Dilithium3 has none.
+    /// Transport authenticates with it, for TLS knows ML-DSA-65 and no hybrid.
+    ///
+    /// # Errors
+    /// [`SecretKeyError::Invalid`] if the key cannot be expanded a second time.
+    pub fn ml_dsa_65_half(&self) -> Result<Option<SecretKey>, SecretKeyError> {
+        match &self.parts {
+            Parts::MlDsa65(half) | Parts::Ed25519MlDsa65(_, half) => {
+                SecretKey::ml_dsa_65(&half.seed).map(Some)
+            }
+            #[cfg(feature = "legacy")]
+            Parts::Dilithium3(_) => Ok(None),
+        }
+    }
+
     /// What is kept at rest: the seed (32 bytes), the Ed25519 and the ML-DSA-65 seed (64 bytes), or Dilithium3's
     /// expanded secret key and public key (4,032 + 1,952 bytes).
     pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {

@@ -40,6 +40,20 @@ fn generated_keys_differ_and_sign() {
     }
 }
 
+#[test]
+fn the_transport_half_is_the_ml_dsa_65_key_inside() {
+    let single = SecretKey::ml_dsa_65(&[0xcd; 32]).unwrap();
+    let hybrid = SecretKey::ed25519_ml_dsa_65(&[0xab; 32], &[0xcd; 32]).unwrap();
+    for key in [&single, &hybrid] {
+        let half = key.ml_dsa_65_half().unwrap().expect("there is one inside");
+        assert_eq!((half.suite(), half.public_key()), (Suite::MlDsa65, single.public_key()));
+        let signature = half.sign(b"message").unwrap();
+        Verifier::new().verify_signature(Suite::MlDsa65, half.public_key(), b"message", &signature).unwrap();
+    }
+    #[cfg(feature = "legacy")]
+    assert!(SecretKey::generate(Suite::Dilithium3).unwrap().ml_dsa_65_half().unwrap().is_none());
+}
+
 #[cfg(feature = "legacy")]
 #[test]
 fn dilithium3_is_off_unless_switched_on_and_is_not_ml_dsa_65() {
