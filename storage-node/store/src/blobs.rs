@@ -34,6 +34,12 @@ pub enum BlobError {
         /// The blob's name.
         id: Digest,
     },
+    /// What was offered to repair a blob has another hash.
+    #[error("the content offered for blob {} is another", hex(.id))]
+    WrongContent {
+        /// The blob's name.
+        id: Digest,
+    },
     /// The device is full. Nothing of the blob is left.
     #[error("the device is full")]
     DiskFull,
@@ -114,6 +120,17 @@ impl Blobs {
             self.poisoned.store(true, Ordering::SeqCst);
         }
         outcome.map(|()| id)
+    }
+
+    /// Stores `content`, fetched from a peer, as the blob `id`: a missing or damaged copy is replaced.
+    ///
+    /// # Errors
+    /// [`BlobError::WrongContent`] if it is not that blob; otherwise as [`Blobs::put`].
+    pub fn repair(&self, id: &Digest, content: &[u8]) -> Result<(), BlobError> {
+        if digest::of(content) != *id {
+            return Err(BlobError::WrongContent { id: *id });
+        }
+        self.put(content).map(|_| ())
     }
 
     /// The content of `id`, hashed again.

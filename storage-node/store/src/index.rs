@@ -24,9 +24,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redb::{Database, Durability, ReadableDatabase, StorageError, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, StorageError, TableDefinition, WriteTransaction};
 
-use crate::digest::{self, Digest};
+use crate::digest::Digest;
 use crate::log::{LogError, LogReader};
 
 const IDS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("ids");
@@ -77,12 +77,27 @@ pub enum Rebuilt {
     Missing,
     /// The file is damaged or of another format.
     Damaged(String),
+    /// The file covered a position that was set aside: the records behind `keep` are in the file of that name.
+    SetAside {
+        /// The last position covered.
+        covered: u64,
+        /// The file with what was set aside ([`crate::read_aside`]).
+        name: String,
+    },
+    /// The log was pruned beyond the position covered, so that nothing bears the file out.
+    Pruned {
+        /// The last position covered.
+        covered: u64,
+        /// The first position kept.
+        first: u64,
+    },
 }
 
 /// What was found on opening.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexReport {
-    /// The last position that the index covers; the caller adds the records behind it.
+    /// The last position that the index covers; the caller adds the records behind it. It is the one before the
+    /// first kept if the index starts empty.
     pub covered: u64,
     /// Why the index starts empty, if it does.
     pub rebuilt: Option<Rebuilt>,
@@ -209,7 +224,8 @@ impl Index {
                     let doing = "deleting the index";
                     std::fs::remove_file(path).map_err(|source| IndexError::Io { doing, source })?;
                 }
-                (create(path, &config)?, (0, digest::EMPTY), Some(reason))
+                let start = start_of(&reader)?;
+                (create(path, &config, start)?, start, Some(reason))
             }
         };
         let report = IndexReport { covered: last.0, rebuilt };
@@ -272,12 +288,12 @@ impl Index {
     pub fn position_of(&self, id: &[u8; 32]) -> Result<Option<u64>, IndexError> {
         let recent = read(&self.inner.recent);
         if let Some(position) = recent.added.ids.get(id).or_else(|| recent.draining.ids.get(id)) {
-            return Ok(Some(*position));
+            return Ok(self.inner.kept(*position));
         }
         drop(recent);
         let transaction = self.inner.database.begin_read().map_err(engine)?;
         let table = transaction.open_table(IDS).map_err(engine)?;
-        Ok(table.get(id).map_err(engine)?.map(|position| position.value()))
+        Ok(table.get(id).map_err(engine)?.and_then(|position| self.inner.kept(position.value())))
     }
 
     /// The position that `chain` at `height` leads to.
@@ -288,12 +304,12 @@ impl Index {
         let recent = read(&self.inner.recent);
         let link = (*chain, height);
         if let Some(position) = recent.added.links.get(&link).or_else(|| recent.draining.links.get(&link)) {
-            return Ok(Some(*position));
+            return Ok(self.inner.kept(*position));
         }
         drop(recent);
         let transaction = self.inner.database.begin_read().map_err(engine)?;
         let table = transaction.open_table(LINKS).map_err(engine)?;
-        Ok(table.get((chain, height)).map_err(engine)?.map(|position| position.value()))
+        Ok(table.get((chain, height)).map_err(engine)?.and_then(|position| self.inner.kept(position.value())))
     }
 
     /// The last position added.
@@ -315,6 +331,15 @@ impl Index {
     /// [`IndexError::Engine`], [`IndexError::Failed`].
     pub fn checkpoint(&self) -> Result<(), IndexError> {
         self.inner.drain(true)
+    }
+
+    /// Empties the index, for a log whose records were set aside: until the caller has added the records behind the
+    /// position returned, nothing is found.
+    ///
+    /// # Errors
+    /// [`IndexError::Engine`], [`IndexError::Failed`], [`IndexError::Log`].
+    pub fn reset(&self) -> Result<u64, IndexError> {
+        self.inner.reset()
     }
 
     /// Stops the thread and makes everything added durable.
@@ -344,6 +369,11 @@ impl Drop for Index {
 }
 
 impl Inner {
+    /// `position`, unless its record was pruned.
+    fn kept(&self, position: u64) -> Option<u64> {
+        (position >= self.reader.first()).then_some(position)
+    }
+
     /// The body of the thread. A failed write is remembered and answered to whoever calls next.
     fn drain_until_stopped(&self) {
         /// Entries wait in memory at most this long when few arrive.
@@ -390,6 +420,31 @@ impl Inner {
         Ok(())
     }
 
+    fn reset(&self) -> Result<u64, IndexError> {
+        let mut writing = self.writing.lock().map_err(|_| IndexError::Failed)?;
+        if writing.failed {
+            return Err(IndexError::Failed);
+        }
+        let start = start_of(&self.reader)?;
+        let mut recent = write(&self.recent);
+        *recent = Recent { added: Waiting::default(), draining: Arc::default(), last: start };
+        if let Err(error) = self.empty(start) {
+            writing.failed = true;
+            return Err(error);
+        }
+        writing.segments = self.reader.segments();
+        Ok(start.0)
+    }
+
+    fn empty(&self, start: (u64, Digest)) -> Result<(), IndexError> {
+        let mut transaction = self.database.begin_write().map_err(engine)?;
+        transaction.set_quick_repair(true);
+        transaction.delete_table(IDS).map_err(engine)?;
+        transaction.delete_table(LINKS).map_err(engine)?;
+        create_tables(&transaction, start)?;
+        transaction.commit().map_err(engine)
+    }
+
     fn write_batch(&self, batch: &Waiting, last: (u64, Digest), checkpoint: bool) -> Result<(), IndexError> {
         let mut transaction = self.database.begin_write().map_err(engine)?;
         let durability = if checkpoint { Durability::Immediate } else { Durability::None };
@@ -412,19 +467,28 @@ impl Inner {
     }
 }
 
-fn create(path: &Path, config: &IndexConfig) -> Result<Database, IndexError> {
+/// Where an empty index starts: before the first record that the log keeps.
+fn start_of(reader: &LogReader) -> Result<(u64, Digest), IndexError> {
+    let start = reader.first() - 1;
+    Ok((start, reader.digest_at(start)?))
+}
+
+fn create(path: &Path, config: &IndexConfig, start: (u64, Digest)) -> Result<Database, IndexError> {
     let database = Database::builder().set_cache_size(config.cache_bytes).create(path).map_err(engine)?;
     let transaction = database.begin_write().map_err(engine)?;
-    {
-        transaction.open_table(IDS).map_err(engine)?;
-        transaction.open_table(LINKS).map_err(engine)?;
-        let mut table = transaction.open_table(META).map_err(engine)?;
-        table.insert("format", FORMAT).map_err(engine)?;
-        let mut table = transaction.open_table(COVERED).map_err(engine)?;
-        table.insert(0, (0, &digest::EMPTY)).map_err(engine)?;
-    }
+    create_tables(&transaction, start)?;
     transaction.commit().map_err(engine)?;
     Ok(database)
+}
+
+fn create_tables(transaction: &WriteTransaction, start: (u64, Digest)) -> Result<(), IndexError> {
+    transaction.open_table(IDS).map_err(engine)?;
+    transaction.open_table(LINKS).map_err(engine)?;
+    let mut table = transaction.open_table(META).map_err(engine)?;
+    table.insert("format", FORMAT).map_err(engine)?;
+    let mut table = transaction.open_table(COVERED).map_err(engine)?;
+    table.insert(0, (start.0, &start.1)).map_err(engine)?;
+    Ok(())
 }
 
 /// The file at `path` if it can be trusted, or why not.
@@ -445,20 +509,37 @@ fn load(
         Ok(Err(Refused::Failed(error))) => return Err(error),
         Err(_) => return Ok(Err(Rebuilt::Damaged("the engine panicked on it".to_owned()))),
     };
+    let first = reader.first();
+    if covered + 1 < first {
+        return Ok(Err(Rebuilt::Pruned { covered, first }));
+    }
     let (durable, _) = reader.durable();
+    if covered <= durable && reader.digest_at(covered)? == digest {
+        return Ok(Ok((database, (covered, digest))));
+    }
+    if let Some(name) = set_aside(reader, covered, &digest)? {
+        return Ok(Err(Rebuilt::SetAside { covered, name }));
+    }
     if covered > durable {
         return Err(IndexError::AheadOfLog { covered, durable });
     }
-    let found = match covered {
-        0 => digest::EMPTY,
-        _ if covered + 1 == reader.first() => digest,
-        _ => reader.read(covered)?.digest,
-    };
-    if found == digest {
-        Ok(Ok((database, (covered, digest))))
-    } else {
-        Err(IndexError::OtherLog { covered })
+    Err(IndexError::OtherLog { covered })
+}
+
+/// The file with records set aside in which the log had `digest` at `covered`: what the index covers was cut, not
+/// lost.
+fn set_aside(reader: &LogReader, covered: u64, digest: &Digest) -> Result<Option<String>, IndexError> {
+    for name in reader.asides()? {
+        let records = reader.read_aside(&name)?;
+        if !(records.aside().keep < covered && covered <= records.aside().last) {
+            continue;
+        }
+        let found = records.flatten().find(|record| record.position == covered);
+        if found.is_some_and(|record| record.digest == *digest) {
+            return Ok(Some(name));
+        }
     }
+    Ok(None)
 }
 
 enum Refused {

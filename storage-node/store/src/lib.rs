@@ -7,6 +7,7 @@
 //! Left out on purpose: the store interprets nothing. Records are opaque bytes, keys are opaque 32 bytes;
 //! signatures, transitions, clocks, sockets and retention live elsewhere.
 
+pub mod archive;
 mod blobs;
 mod digest;
 pub mod disk;
@@ -20,5 +21,6 @@ pub use disk::{Disk, DiskFile, RealDisk};
 
 pub use index::{Index, IndexConfig, IndexEntry, IndexError, IndexReport, Rebuilt};
 pub use log::{
-    Appended, Cut, Damage, Log, LogConfig, LogError, LogIter, LogReader, Record, RecoveryReport, Scrub,
+    Appended, Aside, AsideReader, Cut, Damage, Log, LogConfig, LogError, LogIter, LogReader, Pruned, Record,
+    RecoveryReport, RepairError, Salvage, Scrub, Stretch, read_aside,
 };

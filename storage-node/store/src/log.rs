@@ -44,11 +44,17 @@
 //!
 //! Left out on purpose: what records mean, retention, and replication.
 
+mod cut;
 mod frame;
+mod mend;
 mod reader;
+mod salvage;
 mod tail;
 
+pub use cut::{Aside, AsideReader, read_aside};
+pub use mend::RepairError;
 pub use reader::{Damage, LogIter, LogReader, Record, Scrub};
+pub use salvage::{Salvage, Stretch};
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,6 +147,20 @@ pub enum LogError {
         /// The payload's length, in bytes.
         found: usize,
     },
+    /// A log is to begin where one with records is.
+    #[error("the log is not empty: it has the positions {first} to {head}")]
+    NotEmpty {
+        /// The first position kept.
+        first: u64,
+        /// The last position.
+        head: u64,
+    },
+    /// No position can follow the one given.
+    #[error("no position follows the last number")]
+    PositionsExhausted,
+    /// An archive was being restored into this disk when it stopped. Restore it again.
+    #[error("a restore into this log was interrupted; restore again")]
+    RestoreInterrupted,
     /// Too much waits for a sync.
     #[error("{limit} bytes already wait for a sync")]
     PendingFull {
@@ -173,6 +193,15 @@ pub struct Cut {
     pub position: u64,
     /// The bytes cut off.
     pub bytes: u64,
+}
+
+/// What [`Log::prune`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Segments removed.
+    pub segments: usize,
+    /// The first position kept now.
+    pub first: u64,
 }
 
 /// What was found on opening.
@@ -235,6 +264,7 @@ impl Log {
     /// must not be written to as it is; [`LogError::DiskFull`] and [`LogError::Io`] from the device.
     pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<(Log, RecoveryReport), LogError> {
         let doing = io_error("opening the log");
+        prepare(disk.as_ref())?;
         let mut heads = read_heads(disk.as_ref())?;
         let removed = remove_unfinished(disk.as_ref(), &heads)?;
         if heads.is_empty() {
@@ -282,6 +312,39 @@ impl Log {
             pending: Mutex::new(pending),
         };
         Ok((log, report))
+    }
+
+    /// Opens a log that starts behind a checkpoint: empty, its first record will be `base + 1`, and `digest` is the
+    /// chain digest through `base`. The disk may hold a log that has no record, which is replaced.
+    ///
+    /// # Errors
+    /// [`LogError::NotEmpty`] if the log on `disk` has records; otherwise as [`Log::open`].
+    pub fn begin(
+        disk: Arc<dyn Disk>,
+        config: LogConfig,
+        base: u64,
+        digest: Digest,
+    ) -> Result<(Log, RecoveryReport), LogError> {
+        let first = base.checked_add(1).ok_or(LogError::PositionsExhausted)?;
+        prepare(disk.as_ref())?;
+        let heads = read_heads(disk.as_ref())?;
+        remove_unfinished(disk.as_ref(), &heads)?;
+        if let Some(only) = heads.first() {
+            let (log, report) = Log::open(Arc::clone(&disk), config.clone())?;
+            if report.segments > 1 || report.head >= report.first {
+                return Err(LogError::NotEmpty { first: report.first, head: report.head });
+            }
+            if (only.base, only.prev) == (first, digest) {
+                return Ok((log, report));
+            }
+            // Durable before the new segment is there: of two, the later would miss the one before it.
+            let doing = io_error("replacing an empty log");
+            disk.remove(&segment_name(only.base)).map_err(&doing)?;
+            disk.sync_dir().map_err(&doing)?;
+        }
+        let head = SegmentHead { salt: config.salt, base: first, previous: 0, prev: digest };
+        create_segment(disk.as_ref(), &head)?;
+        Log::open(disk, config)
     }
 
     /// Adds a record to what the next [`Log::sync`] writes. Until then it is not durable and not readable.
@@ -348,6 +411,20 @@ impl Log {
         Ok(dropped)
     }
 
+    /// Removes the sealed segments all of whose records lie before `before`; never the last segment. Readers find
+    /// the records not kept any more ([`LogError::NotDurable`]). Needs no room on the device.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`]; [`LogError::Io`], after which the log is poisoned.
+    pub fn prune(&self, before: u64) -> Result<Pruned, LogError> {
+        let _writer = lock(&self.writer);
+        self.refuse_if_poisoned()?;
+        let pruned = self.shared.prune(before);
+        let outcome = remove_oldest(self.shared.disk(), &pruned);
+        self.poison_after(outcome)?;
+        Ok(Pruned { segments: pruned.len(), first: self.reader().first() })
+    }
+
     /// The last position, durable or not, and the chain digest through it.
     pub fn head(&self) -> (u64, Digest) {
         let pending = lock(&self.pending);
@@ -379,6 +456,14 @@ impl Log {
 
     fn refuse_if_poisoned(&self) -> Result<(), LogError> {
         if self.poisoned.load(Ordering::SeqCst) { Err(LogError::Poisoned) } else { Ok(()) }
+    }
+
+    /// A device that failed while files were being changed is not written to before the log is opened again.
+    fn poison_after<T>(&self, outcome: Result<T, LogError>) -> Result<T, LogError> {
+        if matches!(outcome, Err(LogError::Io { .. })) {
+            self.poisoned.store(true, Ordering::SeqCst);
+        }
+        outcome
     }
 
     /// Lets a batch that did not fit wait again, before what was appended meanwhile.
@@ -446,6 +531,12 @@ fn undo_write(file: &dyn DiskFile, len: u64, error: io::Error) -> LogError {
     }
 }
 
+/// Starts the names of files that are being written and not yet used.
+const TEMPORARY: &str = "tmp-";
+
+/// The file that is there while an archive is being restored into the log.
+pub(crate) const RESTORING: &str = "restoring";
+
 fn segment_name(base: u64) -> String {
     format!("log-{base:020}")
 }
@@ -474,6 +565,16 @@ fn create_segment(disk: &dyn Disk, head: &SegmentHead) -> Result<Arc<dyn DiskFil
     file.sync_data().map_err(&doing)?;
     disk.sync_dir().map_err(&doing)?;
     Ok(file)
+}
+
+/// Removes segments one by one, each durably: of a log whose middle is missing, nothing could be believed.
+fn remove_oldest(disk: &dyn Disk, bases: &[u64]) -> Result<(), LogError> {
+    let doing = io_error("pruning a segment");
+    for base in bases {
+        disk.remove(&segment_name(*base)).map_err(&doing)?;
+        disk.sync_dir().map_err(&doing)?;
+    }
+    Ok(())
 }
 
 /// The heads of all segments, in order; the last may be missing if its creation was interrupted.
@@ -512,6 +613,20 @@ fn read_heads(disk: &dyn Disk) -> Result<Vec<SegmentHead>, LogError> {
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
+}
+
+/// What is done before a log is looked at: an interrupted restore is refused, what interrupted copies left is
+/// removed, and an interrupted cut is finished.
+fn prepare(disk: &dyn Disk) -> Result<(), LogError> {
+    let doing = io_error("preparing the log");
+    let names = disk.list().map_err(&doing)?;
+    if names.iter().any(|name| name == RESTORING) {
+        return Err(LogError::RestoreInterrupted);
+    }
+    for name in names.iter().filter(|name| name.starts_with(TEMPORARY)) {
+        disk.remove(name).map_err(&doing)?;
+    }
+    cut::finish_cuts(disk, &names)
 }
 
 /// Removes the file of a segment whose creation was interrupted.

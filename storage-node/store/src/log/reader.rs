@@ -1,6 +1,7 @@
 //! The durable part of a log as any thread may read it: nothing is served that was not hashed again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::frame::{self, Frame, Head, SEGMENT_HEAD, SegmentHead};
@@ -69,6 +70,9 @@ pub(super) struct Shared {
     disk: Arc<dyn Disk>,
     view: RwLock<View>,
     sealed: Mutex<BTreeMap<u64, Arc<Offsets>>>,
+    /// Counts the prunes, cuts and repairs. It moves before the bytes do, so a reader who finds it unmoved after
+    /// reading has read what the view promised.
+    changes: AtomicU64,
 }
 
 /// The durable log; the last segment is the one written to.
@@ -79,6 +83,19 @@ struct View {
     len: u64,
     durable: u64,
     digest: Digest,
+}
+
+impl View {
+    /// The head of the segment with the durable record at `position`, and the base of the segment after it.
+    fn segment_of(&self, position: u64) -> Result<(SegmentHead, Option<u64>), LogError> {
+        let first = self.segments[0].head.base;
+        if position < first || position > self.durable {
+            return Err(LogError::NotDurable { position, first, durable: self.durable });
+        }
+        let after = self.segments.partition_point(|segment| segment.head.base <= position);
+        let next = self.segments.get(after).map(|next| next.head.base);
+        Ok((self.segments[after - 1].head, next))
+    }
 }
 
 /// A sealed segment: where each record starts. Behind a head that cannot be read its successors are found
@@ -103,6 +120,22 @@ struct Place {
     lost: bool,
 }
 
+/// Where some records of one segment lie, one behind the other.
+struct Run {
+    file: Arc<dyn DiskFile>,
+    head: SegmentHead,
+    start: u64,
+    ends: Vec<u64>,
+}
+
+/// Records gathered for one answer.
+struct Gathered {
+    records: Vec<Record>,
+    /// Bytes of log that may still be added.
+    left: u64,
+    next: u64,
+}
+
 impl Shared {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
@@ -113,7 +146,7 @@ impl Shared {
     ) -> Shared {
         let view =
             View { segments, file, starts: tail.starts, len: tail.end as u64, durable, digest: tail.digest };
-        Shared { disk, view: RwLock::new(view), sealed: Mutex::default() }
+        Shared { disk, view: RwLock::new(view), sealed: Mutex::default(), changes: AtomicU64::new(0) }
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {
@@ -146,6 +179,35 @@ impl Shared {
         (view.durable, view.digest) = (durable, digest);
     }
 
+    /// The bases of the sealed segments that lie wholly before `before`, oldest first; no reader sees them any
+    /// more.
+    pub(super) fn prune(&self, before: u64) -> Vec<u64> {
+        let mut view = self.view_mut();
+        let count = view.segments.iter().skip(1).take_while(|next| next.head.base <= before).count();
+        let pruned: Vec<u64> = view.segments.drain(..count).map(|segment| segment.head.base).collect();
+        self.changed(|base| pruned.contains(&base));
+        pruned
+    }
+
+    /// Says that bytes which could be read are about to be others, or were replaced, and forgets where the records
+    /// of the segments chosen by `forgotten` start.
+    fn changed(&self, forgotten: impl Fn(u64) -> bool) {
+        let mut sealed = lock(&self.sealed);
+        sealed.retain(|base, _| !forgotten(*base));
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What `read` answers, asked again if segments were pruned, cut or replaced meanwhile.
+    fn steadily<T>(&self, read: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+        loop {
+            let before = self.changes.load(Ordering::SeqCst);
+            let outcome = read();
+            if self.changes.load(Ordering::SeqCst) == before {
+                return outcome;
+            }
+        }
+    }
+
     fn view(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,14 +218,9 @@ impl Shared {
 
     fn place(&self, position: u64) -> Result<Place, LogError> {
         let view = self.view();
-        let first = view.segments[0].head.base;
-        if position < first || position > view.durable {
-            return Err(LogError::NotDurable { position, first, durable: view.durable });
-        }
-        let after = view.segments.partition_point(|segment| segment.head.base <= position);
-        let head = view.segments[after - 1].head;
+        let (head, next) = view.segment_of(position)?;
         let nth = (position - head.base) as usize;
-        if after == view.segments.len() {
+        let Some(next) = next else {
             let start = u64::from(view.starts[nth]);
             let end = view.starts.get(nth + 1).map_or(view.len, |next| u64::from(*next));
             let file = Arc::clone(&view.file);
@@ -175,8 +232,7 @@ impl Shared {
                 bytes: end - start,
                 lost: false,
             });
-        }
-        let next = view.segments[after].head.base;
+        };
         drop(view);
         let offsets = self.offsets(head, next)?;
         let start = u64::from(offsets.starts[nth]);
@@ -191,12 +247,53 @@ impl Shared {
         })
     }
 
+    /// The place of the records of one segment from `gathered.next` on that still fit, at least one if there is none
+    /// yet.
+    fn run(&self, gathered: &Gathered) -> Result<Run, LogError> {
+        let view = self.view();
+        let (head, next) = view.segment_of(gathered.next)?;
+        let nth = (gathered.next - head.base) as usize;
+        let ends = |starts: &[u32], end: u64| {
+            let start = u64::from(starts[nth]);
+            let ends = starts[nth + 1..].iter().map(|start| u64::from(*start)).chain([end]);
+            let first = usize::from(gathered.records.is_empty());
+            let fits = |(nth, end): &(usize, u64)| *nth < first || end - start <= gathered.left;
+            (start, ends.enumerate().take_while(fits).map(|(_, end)| end).collect())
+        };
+        let Some(next) = next else {
+            let (start, ends) = ends(&view.starts, view.len);
+            return Ok(Run { file: Arc::clone(&view.file), head, start, ends });
+        };
+        drop(view);
+        let offsets = self.offsets(head, next)?;
+        let (start, ends) = ends(&offsets.starts, offsets.end);
+        Ok(Run { file: Arc::clone(&offsets.file), head, start, ends })
+    }
+
+    /// The digest at `position` where it is known without reading a record: at the end and between segments.
+    fn known_digest(&self, position: u64) -> Result<Option<Digest>, LogError> {
+        let view = self.view();
+        let first = view.segments[0].head.base;
+        if position + 1 < first || position > view.durable {
+            return Err(LogError::NotDurable { position, first, durable: view.durable });
+        }
+        if position == view.durable {
+            return Ok(Some(view.digest));
+        }
+        let next = view.segments.binary_search_by_key(&(position + 1), |segment| segment.head.base);
+        Ok(next.ok().map(|next| view.segments[next].head.prev))
+    }
+
     fn offsets(&self, head: SegmentHead, next: u64) -> Result<Arc<Offsets>, LogError> {
         if let Some(offsets) = lock(&self.sealed).get(&head.base) {
             return Ok(Arc::clone(offsets));
         }
+        let before = self.changes.load(Ordering::SeqCst);
         let offsets = Arc::new(find_offsets(self.disk.as_ref(), &head, next)?);
         let mut sealed = lock(&self.sealed);
+        if self.changes.load(Ordering::SeqCst) != before {
+            return Ok(offsets);
+        }
         if sealed.len() >= OPEN_SEGMENTS_MAX {
             sealed.pop_first();
         }
@@ -279,6 +376,79 @@ impl LogReader {
     /// [`LogError::NotDurable`] for a position that is not kept or not yet durable; [`LogError::Damaged`] if
     /// any byte of the record is wrong; [`LogError::MissingSegment`] and [`LogError::Io`].
     pub fn read(&self, position: u64) -> Result<Record, LogError> {
+        self.shared.steadily(|| self.read_once(position))
+    }
+
+    /// The durable records from `from` on, each hashed again and checked against the one before: as many as fit
+    /// into `bytes_max` bytes of log, but at least one if `from` is durable. They end before a record that is
+    /// damaged, unless that is the first.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`]; [`LogError::NotDurable`] if `from` is neither kept nor the position after the last
+    /// durable one.
+    pub fn read_range(&self, from: u64, bytes_max: usize) -> Result<Vec<Record>, LogError> {
+        self.shared.steadily(|| {
+            let (durable, _) = self.check_start(from)?;
+            let mut gathered = Gathered { records: Vec::new(), left: bytes_max as u64, next: from };
+            while gathered.next <= durable {
+                match self.shared.run(&gathered).and_then(|run| gathered.add(&run)) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // A file that ends too early may still have the first of the records asked for.
+                    Err(LogError::Damaged { .. }) => return Ok(vec![self.read_once(from)?]),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(gathered.records)
+        })
+    }
+
+    /// The chain digest through `position`: a durable position, or the one before the first that is kept. It is
+    /// known for a damaged record too, if the next one is sound.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn digest_at(&self, position: u64) -> Result<Digest, LogError> {
+        self.shared.steadily(|| {
+            if let Some(known) = self.shared.known_digest(position)? {
+                return Ok(known);
+            }
+            match self.read_once(position) {
+                Ok(record) => Ok(record.digest),
+                Err(error @ LogError::Damaged { .. }) => {
+                    self.read_once(position + 1).map(|next| next.prev).map_err(|_| error)
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// The records that have to be fetched together to repair the one at `position`; `None` if that is sound.
+    ///
+    /// # Errors
+    /// [`LogError::NotDurable`], [`LogError::Io`].
+    pub fn stretch(&self, position: u64) -> Result<Option<super::Stretch>, LogError> {
+        let _ = position;
+        unimplemented!()
+    }
+
+    /// The names of the files that [`super::Log::set_aside`] made, oldest cut last.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn asides(&self) -> Result<Vec<String>, LogError> {
+        unimplemented!()
+    }
+
+    /// Reads a file that [`super::Log::set_aside`] made.
+    ///
+    /// # Errors
+    /// As [`super::read_aside`].
+    pub fn read_aside(&self, name: &str) -> Result<super::AsideReader, LogError> {
+        super::read_aside(self.shared.disk(), name)
+    }
+
+    fn read_once(&self, position: u64) -> Result<Record, LogError> {
         let place = self.shared.place(position)?;
         let damaged = LogError::Damaged { segment: place.segment, offset: place.start, position };
         if place.lost {
@@ -307,12 +477,18 @@ impl LogReader {
     /// # Errors
     /// [`LogError::NotDurable`] if `from` is neither kept nor the position after the last durable one.
     pub fn iter(&self, from: u64) -> Result<LogIter, LogError> {
-        let (durable, _) = self.durable();
-        let first = self.first();
+        let (durable, _) = self.check_start(from)?;
+        Ok(LogIter { reader: self.clone(), next: from, end: durable, prev: None })
+    }
+
+    /// The last durable position and the first kept, if reading may start at `from`.
+    fn check_start(&self, from: u64) -> Result<(u64, u64), LogError> {
+        let view = self.shared.view();
+        let (durable, first) = (view.durable, view.segments[0].head.base);
         if from < first || from > durable + 1 {
             return Err(LogError::NotDurable { position: from, first, durable });
         }
-        Ok(LogIter { reader: self.clone(), next: from, end: durable, prev: None })
+        Ok((durable, first))
     }
 
     /// Hashes again every durable record from `from` on, and checks the heads and ends of the segments and
@@ -391,6 +567,41 @@ impl LogReader {
             }
         }
         Ok(())
+    }
+}
+
+impl Gathered {
+    /// Adds the records of `run`. Answers false where the answer ends: nothing fits any more, or damage.
+    fn add(&mut self, run: &Run) -> Result<bool, LogError> {
+        let Some(end) = run.ends.last() else { return Ok(false) };
+        let mut bytes = vec![0; (end - run.start) as usize];
+        let whole = match run.file.read_at(&mut bytes, run.start) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
+            Err(source) => return Err(LogError::Io { doing: "reading records", source }),
+        };
+        let mut start = run.start;
+        for end in &run.ends {
+            let slice = (start - run.start) as usize..(*end - run.start) as usize;
+            let sound = if whole { Frame::decode(&bytes[slice.clone()], run.head.salt) } else { None };
+            let prev = self.records.last().map(|record| record.digest);
+            let prev = if self.next == run.head.base { Some(run.head.prev) } else { prev };
+            let linked = |frame: &Frame| {
+                frame.head.position == self.next && prev.is_none_or(|prev| prev == frame.head.prev)
+            };
+            let Some(frame) = sound.filter(linked) else {
+                let damaged =
+                    LogError::Damaged { segment: run.head.base, offset: start, position: self.next };
+                return if self.records.is_empty() { Err(damaged) } else { Ok(false) };
+            };
+            let Frame { head, digest, payload } = frame;
+            let payload = bytes[slice][payload].to_vec();
+            let record = Record { position: self.next, kind: head.kind, payload, prev: head.prev, digest };
+            self.records.push(record);
+            self.left = self.left.saturating_sub(*end - start);
+            (start, self.next) = (*end, self.next + 1);
+        }
+        Ok(true)
     }
 }
 
