@@ -13,7 +13,7 @@ pub use operation::{
     EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, OperationKindView, OperationView,
     ParentView, RecoveryView, SignatureView, TransitionView,
 };
-pub use problem::{DenialView, EquivocationRef, FaultView, PROBLEM_TYPE_PREFIX, Problem};
+pub use problem::{DenialView, EquivocationRef, FaultView, PROBLEM_TYPE_PREFIX, Problem, ShortfallView};
 pub use text::{FieldView, Hex, PolicyCid, PolicyCidError, ValueView};
 
 pub use crate::receipt::Amount;

@@ -12,7 +12,7 @@ use crate::api::{
     PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView, TokenInfo, TokenProofView, TokensPage,
     TransitionView, ViewAnswer, ViewRequest, limit,
 };
-use crate::receipt::Receipt;
+use crate::receipt::{Durability, Receipt};
 use dsm_abi::{AccountId, CreditId, PolicyId, TokenId, TransitionId, Value, encode};
 use dsm_core::SignedTransition;
 use serde::de::DeserializeOwned;
@@ -125,7 +125,18 @@ impl Client {
     /// # Errors
     /// As [`Client::submit`].
     pub fn submit_bytes(&self, signed: &[u8]) -> Result<Receipt, ClientError> {
-        self.post("/v1/transitions", OCTETS, signed)
+        self.submit_bytes_at(signed, None)
+    }
+
+    /// Submits the canonical bytes of a transition and waits until it is durable as far as asked; without a level,
+    /// as far as the node's configuration says.
+    ///
+    /// # Errors
+    /// As [`Client::submit`]. With the code `not_replicated` the transition stands: the problem's `shortfall` carries
+    /// its receipt.
+    pub fn submit_bytes_at(&self, signed: &[u8], level: Option<Durability>) -> Result<Receipt, ClientError> {
+        let query = level.map(|level| format!("?durability={level}")).unwrap_or_default();
+        self.post(&format!("/v1/transitions{query}"), OCTETS, signed)
     }
 
     /// Submits at most [`limit::BATCH_ITEMS_MAX`] transitions; each is accepted or refused by itself.

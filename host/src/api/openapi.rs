@@ -86,13 +86,14 @@ fn schemas() -> Value {
         "Problem": open(
             json!({ "type": text(), "title": text(), "status": number(), "detail": text(), "code": text(),
                     "head": { "type": "object" }, "denial": { "type": "object" }, "fault": { "type": "object" },
-                    "equivocation": { "type": "object" }, "findings": { "type": "array", "items": text() },
+                    "equivocation": { "type": "object" }, "shortfall": { "type": "object" }, "findings": { "type": "array", "items": text() },
                     "retry_after_ms": number() }),
             &["type", "title", "status", "detail", "code"],
         ),
         "Receipt": open(
             json!({ "network": id(), "transition": id(), "position": number(), "log_digest": id(),
-                    "time_ms": number(), "durability": { "enum": ["local"] },
+                    "time_ms": number(), "durability": { "type": "string", "pattern": "^(local|primary|replicated:[0-9]+)$" },
+                    "storage_nodes": { "type": "array", "items": id() },
                     "accounts": { "type": "array", "items": open(
                         json!({ "account": id(), "height": number(), "state": id() }), &["account", "height", "state"]) },
                     "tokens": { "type": "array", "items": open(

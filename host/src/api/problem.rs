@@ -4,7 +4,7 @@ use crate::node::{NodeError, StageError, SubmitError, ViewError};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dsm_core::Refusal;
-use dsm_sdk::api::{DenialView, EquivocationRef, FaultView, PolicyCid, Problem};
+use dsm_sdk::api::{DenialView, EquivocationRef, FaultView, PolicyCid, Problem, ShortfallView};
 use dsm_sdk::receipt::AccountHead;
 
 /// A request that is not answered as asked.
@@ -24,7 +24,8 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         | "policy_exists"
         | "moved_since_checkpoint"
         | "no_checkpoint" => StatusCode::CONFLICT,
-        "overloaded" | "no_verdict" | "stopped" | "staged_full" => StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded" | "no_verdict" | "stopped" | "staged_full" | "not_replicated" | "not_leading"
+        | "behind" | "fenced" => StatusCode::SERVICE_UNAVAILABLE,
         "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
         "storage" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -78,7 +79,15 @@ impl From<SubmitError> for Failure {
             SubmitError::Conflict(proof) => problem.equivocation = Some(EquivocationRef::from(&*proof)),
             SubmitError::Overloaded { retry_after_ms } => problem.retry_after_ms = Some(retry_after_ms),
             SubmitError::StorageFull => problem.retry_after_ms = Some(1000),
-            SubmitError::Admit(_) | SubmitError::Stopped => {}
+            SubmitError::NotReplicated { asked, receipt } => {
+                problem.shortfall = Some(ShortfallView { asked, receipt: *receipt });
+                problem.retry_after_ms = Some(1000);
+            }
+            SubmitError::NotLeading | SubmitError::Behind { .. } => problem.retry_after_ms = Some(1000),
+            SubmitError::Admit(_)
+            | SubmitError::TooFewStorageNodes { .. }
+            | SubmitError::Fenced { .. }
+            | SubmitError::Stopped => {}
         }
         failure
     }

@@ -1,6 +1,6 @@
 //! The routes, once, as data: the router and the OpenAPI document are both made from this table.
 
-use super::{Api, events, ledger, submit};
+use super::{Api, events, ledger, submit as submissions};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, get, post};
@@ -90,22 +90,26 @@ const fn write(name: Name, summary: &'static str, request: Content, answer: Cont
     Operation { name, method: "post", summary, query: &[], request, answer }
 }
 
+const fn submit(name: Name, summary: &'static str, request: Content, answer: Content) -> Operation {
+    Operation { name, method: "post", summary, query: &["durability"], request, answer }
+}
+
 use Content::{Both, Empty, Json, Octets, Text};
 
 /// All routes.
 pub(super) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/transitions",
-        operations: &[write(
+        operations: &[submit(
             Name::Submit,
-            "Submits a signed transition and waits until it is durable. The same transition always gets the same receipt.",
+            "Submits a signed transition and waits until it is durable as far as asked: local, primary or replicated:N. The same transition always gets the same receipt, with the level reached by then.",
             Both("SubmitRequest", "SignedTransition"),
             Json("Receipt"),
         )],
     },
     Route {
         path: "/v1/transitions/batch",
-        operations: &[write(
+        operations: &[submit(
             Name::Batch,
             "Submits up to 1,000 transitions; each is accepted or refused by itself.",
             Both("BatchRequest", "Vec<SignedTransition bytes>"),
@@ -275,8 +279,8 @@ pub(super) fn method_router(route: &Route, stopped: watch::Receiver<bool>) -> Me
 
 fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
     match name {
-        Name::Submit => post(submit::transition),
-        Name::Batch => post(submit::batch),
+        Name::Submit => post(submissions::transition),
+        Name::Batch => post(submissions::batch),
         Name::Transition => get(ledger::transition),
         Name::Receipt => get(ledger::receipt),
         Name::Accounts => get(ledger::accounts),
@@ -287,7 +291,7 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::Tokens => get(ledger::tokens),
         Name::Token => get(ledger::token),
         Name::View => post(ledger::view),
-        Name::Stage => post(submit::policy),
+        Name::Stage => post(submissions::policy),
         Name::Policies => get(ledger::policies),
         Name::Policy => get(ledger::policy),
         Name::Package => get(ledger::package),
@@ -295,7 +299,7 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::ProveAsset => get(ledger::prove_asset),
         Name::ProveToken => get(ledger::prove_token),
         Name::LatestCheckpoint => get(ledger::latest_checkpoint),
-        Name::Checkpoint => post(submit::checkpoint),
+        Name::Checkpoint => post(submissions::checkpoint),
         Name::Events => {
             get(move |api: State<Api>, query: Result<Query<events::Filter>, _>, headers: HeaderMap| {
                 events::events(api, query, headers, stopped.clone())

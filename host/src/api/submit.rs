@@ -3,24 +3,44 @@
 use super::Api;
 use super::body::{Kind, from_json, json, read};
 use super::problem::Failure;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use dsm_sdk::api::{
     BatchAnswer, BatchRequest, BatchResult, CheckpointView, Hex, PolicyCid, StagedPolicy, SubmitRequest,
     limit,
 };
+use dsm_sdk::receipt::Durability;
+use serde::Deserialize;
 
 type Answer = Result<Response, Failure>;
 
-pub(super) async fn transition(State(api): State<Api>, request: Request) -> Answer {
+/// How far a submission wants to be durable before it is answered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    durability: Option<String>,
+}
+
+/// The query string of a submission, or why it is none.
+pub(super) type AskedQuery = Result<Query<Asked>, axum::extract::rejection::QueryRejection>;
+
+fn level(query: AskedQuery) -> Result<Option<Durability>, Failure> {
+    let Query(asked) = query.map_err(|error| Failure::malformed(error.body_text()))?;
+    let level = asked.durability.map(|text| text.parse()).transpose();
+    level.map_err(|error: dsm_sdk::receipt::DurabilityError| Failure::malformed(error.to_string()))
+}
+
+pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
+    let level = level(query)?;
     let bytes = match read(request, limit::TRANSITION_BYTES_MAX, limit::JSON_BYTES_MAX).await? {
         (Kind::Octets, bytes) => bytes.to_vec(),
         (Kind::Json, bytes) => from_json::<SubmitRequest>(&bytes)?.signed.0,
     };
-    json(&api.node.submit(bytes).await?)
+    json(&api.node.submit_at(bytes, level).await?)
 }
 
-pub(super) async fn batch(State(api): State<Api>, request: Request) -> Answer {
+pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
+    let level = level(query)?;
     let Ok(_place) = api.batches.try_acquire() else {
         return Err(Failure::overloaded(1000, "too many batches are being answered"));
     };
@@ -30,6 +50,7 @@ pub(super) async fn batch(State(api): State<Api>, request: Request) -> Answer {
             from_json::<BatchRequest>(&bytes)?.signed.into_iter().map(|Hex(bytes)| bytes).collect()
         }
     };
+    api.node.check_level(level)?;
     // All are on their way before the first is awaited, so they share fsyncs.
     let waiting: Vec<_> = items
         .into_iter()
@@ -44,7 +65,10 @@ pub(super) async fn batch(State(api): State<Api>, request: Request) -> Answer {
         .collect();
     let mut results = Vec::with_capacity(waiting.len());
     for receiver in waiting {
-        let answer = receiver.await.unwrap_or(Err(crate::node::SubmitError::Stopped));
+        let answer = match receiver.await.unwrap_or(Err(crate::node::SubmitError::Stopped)) {
+            Ok(receipt) => api.node.reach(receipt, level).await,
+            refused => refused,
+        };
         results.push(match answer {
             Ok(receipt) => BatchResult::Receipt(Box::new(receipt)),
             Err(error) => BatchResult::Problem(Failure::from(error).0),

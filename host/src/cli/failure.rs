@@ -91,7 +91,7 @@ const TRY_AGAIN: [u16; 2] = [408, 429];
 impl Failure {
     /// Whether the node judged the transition and will not accept it as things stand.
     pub(crate) fn is_judgement(&self) -> bool {
-        self.exit == Exit::Refused && self.problem.is_some()
+        self.exit == Exit::Refused && self.problem.as_ref().is_some_and(|problem| problem.shortfall.is_none())
     }
 }
 
@@ -113,7 +113,9 @@ impl From<ClientError> for Failure {
 
 fn from_problem(problem: Box<Problem>) -> Failure {
     let try_again = problem.status >= 500 || TRY_AGAIN.contains(&problem.status);
-    let exit = if try_again { Exit::Unreachable } else { Exit::Refused };
+    // It stands, on fewer nodes than asked: a failed check, nothing to try again.
+    let stands = problem.shortfall.is_some();
+    let exit = if try_again && !stands { Exit::Unreachable } else { Exit::Refused };
     let message = match &problem.denial {
         Some(denial) => format!("the policy refuses with {}: {}", denial.code, denial.reason),
         None => problem.detail.clone(),
@@ -121,6 +123,10 @@ fn from_problem(problem: Box<Problem>) -> Failure {
     let help = match (&problem.denial, problem.code.as_str()) {
         (Some(denial), _) if !denial.hint.is_empty() => denial.hint.clone(),
         (Some(denial), _) => format!("`dsm policy inspect {}` lists its codes", denial.policy),
+        (None, "not_replicated") => {
+            "it stands; `dsm tx receipt ID` tells the level reached by now, `dsm topology matrix` who is behind"
+                .to_owned()
+        }
         (None, "stale_parent") => "the account has moved; run the command again".to_owned(),
         (None, "conflict") => "`dsm account history` shows the evidence that the node keeps".to_owned(),
         (None, "insufficient_funds") => {

@@ -10,7 +10,7 @@ use dsm_crypto::{LastSigned, SecretKey, Signer, Zeroizing, fill_random};
 use dsm_sdk::api::Hex;
 use dsm_sdk::client::{Client, ClientError};
 use dsm_sdk::draft::{Draft, Window};
-use dsm_sdk::receipt::Receipt;
+use dsm_sdk::receipt::{Durability, Receipt};
 use serde::Serialize;
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -56,6 +56,9 @@ pub(crate) struct SignArgs {
     /// Sign with these keys of this wallet [default: as many as the account's threshold]
     #[arg(long = "sign-key", value_name = "KEY")]
     sign_keys: Vec<String>,
+    /// Wait until it is durable on so many nodes: local, primary or replicated:N [default: the node's]
+    #[arg(long, value_name = "LEVEL", env = "DSM_DURABILITY")]
+    durability: Option<Durability>,
     /// Write the signed transition to a file instead of submitting it
     #[arg(long, value_name = "FILE")]
     sign_to: Option<PathBuf>,
@@ -95,6 +98,7 @@ pub(crate) fn receipt_text(receipt: &Receipt) -> String {
         ("transition", receipt.transition.to_string()),
         ("position", format!("{} ({})", receipt.position, short(receipt.log_digest))),
         ("time", format!("{} ms", receipt.time_ms)),
+        ("durable", durability_words(receipt)),
     ];
     lines.extend(receipt.accounts.iter().map(|head| {
         ("account", format!("{} at height {}, head {}", head.account, head.height, short(head.state)))
@@ -108,6 +112,12 @@ pub(crate) fn receipt_text(receipt: &Receipt) -> String {
     }));
     lines.extend(receipt.holds.iter().map(|hold| ("hold", hold.to_string())));
     rows(lines)
+}
+
+/// How far it is durable, and on whose word.
+pub(crate) fn durability_words(receipt: &Receipt) -> String {
+    let nodes: Vec<String> = receipt.storage_nodes.iter().map(short).collect();
+    format!("{} {}", receipt.durability, nodes.join(" ")).trim_end().to_owned()
 }
 
 /// One run of the program.
@@ -261,7 +271,7 @@ impl Session {
             return Ok(Outcome::Signed { transition: pending.transition, file: file.clone() });
         }
         let records = signing.into_iter().map(|one| one.record).collect();
-        let receipt = submit_pending(client, wallet, &pending, records)?;
+        let receipt = submit_pending(client, wallet, &pending, records, args.durability)?;
         Ok(Outcome::Accepted { receipt: Box::new(receipt) })
     }
 
@@ -269,7 +279,7 @@ impl Session {
     /// present command stops: it was perhaps given to repeat the one before.
     pub(crate) fn settle(&self, client: &Client, wallet: &Wallet, name: &str) -> Result<(), Failure> {
         let Some(pending) = wallet.pending(name)? else { return Ok(()) };
-        match finish(client, wallet, &pending) {
+        match finish(client, wallet, &pending, None) {
             Ok(receipt) => {
                 let message = format!(
                     "the transition {} that {name} signed earlier is accepted at position {}; nothing else was done",
@@ -340,7 +350,12 @@ fn same_network(signing: &[Signing]) -> Result<NetworkId, Failure> {
 }
 
 /// Submits a transition that this wallet signed earlier.
-pub(crate) fn finish(client: &Client, wallet: &Wallet, pending: &Pending) -> Result<Receipt, Failure> {
+pub(crate) fn finish(
+    client: &Client,
+    wallet: &Wallet,
+    pending: &Pending,
+    level: Option<Durability>,
+) -> Result<Receipt, Failure> {
     let mut records = Vec::with_capacity(pending.claims.len());
     for (name, sequence) in &pending.claims {
         let mut record = wallet.record(name)?;
@@ -349,7 +364,7 @@ pub(crate) fn finish(client: &Client, wallet: &Wallet, pending: &Pending) -> Res
         }
         records.push(record);
     }
-    submit_pending(client, wallet, pending, records)
+    submit_pending(client, wallet, pending, records, level)
 }
 
 /// Submits, and keeps or clears the pending note by what the node answers.
@@ -358,14 +373,25 @@ fn submit_pending(
     wallet: &Wallet,
     pending: &Pending,
     records: Vec<LastSigned>,
+    level: Option<Durability>,
 ) -> Result<Receipt, Failure> {
-    match client.submit_bytes(&pending.signed.0) {
+    let settled = |records: Vec<LastSigned>| -> Result<(), Failure> {
+        for (mut record, (_, sequence)) in records.into_iter().zip(&pending.claims) {
+            close(&mut record, *sequence, pending.transition)?;
+        }
+        wallet.clear_pending(pending)
+    };
+    match client.submit_bytes_at(&pending.signed.0, level) {
         Ok(receipt) if receipt.transition == pending.transition => {
-            for (mut record, (_, sequence)) in records.into_iter().zip(&pending.claims) {
-                close(&mut record, *sequence, pending.transition)?;
-            }
-            wallet.clear_pending(pending)?;
+            settled(records)?;
             Ok(receipt)
+        }
+        // It stands, on fewer nodes than asked: there is nothing to submit again.
+        Err(ClientError::Problem(problem))
+            if problem.shortfall.as_ref().is_some_and(|one| one.receipt.transition == pending.transition) =>
+        {
+            settled(records)?;
+            Err(ClientError::Problem(problem).into())
         }
         Ok(_) => Err(ClientError::Protocol("the receipt is of another transition".to_owned()).into()),
         Err(error) => {

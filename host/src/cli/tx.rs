@@ -8,7 +8,7 @@ use dsm_core::SignedTransition;
 use dsm_sdk::api::{
     EvidenceView, OperationKindView, OperationView, ParentView, SignatureView, TransitionView,
 };
-use dsm_sdk::receipt::Receipt;
+use dsm_sdk::receipt::{Durability, Receipt};
 use serde::Serialize;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,9 @@ pub(crate) enum TxVerb {
     Submit {
         /// Canonical bytes, or their hex digits
         file: PathBuf,
+        /// Wait until it is durable on so many nodes: local, primary or replicated:N [default: the node's]
+        #[arg(long, value_name = "LEVEL", env = "DSM_DURABILITY")]
+        durability: Option<Durability>,
     },
     /// Show the receipt of an accepted transition
     Receipt {
@@ -53,12 +56,12 @@ pub(crate) fn run(session: &Session, verb: &TxVerb) -> Result<(), Failure> {
             session.show(&Shown { view })
         }
         TxVerb::Decode { file } => session.show(&Decoded::new(&read_signed(read(file)?)?.0)),
-        TxVerb::Submit { file } => {
+        TxVerb::Submit { file, durability } => {
             let (signed, bytes) = read_signed(read(file)?)?;
             let (client, wallet) = (session.client()?, session.wallet()?);
             let receipt = match wallet.pending_of(signed.transition.id())? {
-                Some(pending) => finish(&client, &wallet, &pending)?,
-                None => client.submit_bytes(&bytes)?,
+                Some(pending) => finish(&client, &wallet, &pending, *durability)?,
+                None => client.submit_bytes_at(&bytes, *durability)?,
             };
             session.show(&Outcome::Accepted { receipt: Box::new(receipt) })
         }

@@ -298,6 +298,7 @@ pub(super) fn receipt(transition: TransitionId, record: &Accepted) -> Receipt {
         log_digest: Digest::default(),
         time_ms: record.time_ms,
         durability: Durability::Local,
+        storage_nodes: Vec::new(),
         accounts: heads
             .map(|state| AccountHead { account: state.account, height: state.height, state: state.id() })
             .collect(),

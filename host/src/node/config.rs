@@ -2,8 +2,10 @@
 
 use super::{Clock, SystemClock};
 use crate::engine::EngineConfig;
+use dsm_sdk::receipt::Durability;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A node's configuration.
 #[derive(Clone)]
@@ -28,6 +30,10 @@ pub struct NodeConfig {
     pub policy_ttl_s: u64,
     /// Packages that may be staged and not yet published.
     pub staged_max: usize,
+    /// How far a transition must be durable before it is answered, if the submission does not say.
+    pub durability: Durability,
+    /// How long a submission waits for its level before it is answered `not_replicated`.
+    pub durability_wait: Duration,
     /// Whether Dilithium3 signatures count.
     pub accept_dilithium3: bool,
     /// Settings of the policy engine.
@@ -50,6 +56,8 @@ impl NodeConfig {
             policy_cache_size: 1000,
             policy_ttl_s: 3600,
             staged_max: 256,
+            durability: Durability::Local,
+            durability_wait: Duration::from_secs(5),
             accept_dilithium3: false,
             engine: EngineConfig::default(),
             clock: Arc::new(SystemClock),

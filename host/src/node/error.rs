@@ -3,6 +3,7 @@
 use crate::engine::{AdmitError as GateError, EngineError, Finding, HostFault};
 use dsm_abi::Denial;
 use dsm_core::{AdmitError, EquivocationProof, RecordError, Refusal};
+use dsm_sdk::receipt::{Durability, Receipt};
 use dsm_store::{BlobError, LogError};
 
 /// Why a submission has no receipt.
@@ -26,6 +27,37 @@ pub enum SubmitError {
     /// The device is full: not acknowledged. The same bytes may be submitted again.
     #[error("the node's storage is full")]
     StorageFull,
+    /// This node has fewer storage nodes than the level asks for: nothing was accepted.
+    #[error("{asked} takes {} storage nodes, and there are {members}", .asked.storage_nodes())]
+    TooFewStorageNodes {
+        /// The level asked for.
+        asked: Durability,
+        /// The storage nodes that there are.
+        members: usize,
+    },
+    /// Accepted and durable here, but the level asked for was not reached in time. The transition stands.
+    #[error("asked for {asked}, reached {} in time; the transition stands at {}", .receipt.durability, .receipt.position)]
+    NotReplicated {
+        /// The level asked for.
+        asked: Durability,
+        /// The receipt, with the level reached.
+        receipt: Box<Receipt>,
+    },
+    /// The node has not heard from enough of its storage nodes to know that it may write.
+    #[error("the node waits for its storage nodes before it writes")]
+    NotLeading,
+    /// A storage node holds more of the history: the node fetches it before it writes.
+    #[error("a storage node holds the history up to {position}; the node catches up before it writes")]
+    Behind {
+        /// Where the storage node's log ends.
+        position: u64,
+    },
+    /// Another node writes this network's history.
+    #[error("the storage nodes have promised epoch {epoch} to another node")]
+    Fenced {
+        /// The epoch.
+        epoch: u64,
+    },
     /// The node stops or has stopped: not acknowledged. The same bytes may be submitted again.
     #[error("the node has stopped")]
     Stopped,
@@ -40,6 +72,11 @@ impl SubmitError {
             SubmitError::Conflict(_) => "conflict",
             SubmitError::Overloaded { .. } => "overloaded",
             SubmitError::StorageFull => "storage_full",
+            SubmitError::TooFewStorageNodes { .. } => "too_few_storage_nodes",
+            SubmitError::NotReplicated { .. } => "not_replicated",
+            SubmitError::NotLeading => "not_leading",
+            SubmitError::Behind { .. } => "behind",
+            SubmitError::Fenced { .. } => "fenced",
             SubmitError::Stopped => "stopped",
         }
     }

@@ -78,6 +78,9 @@ impl Intake {
         if shared.progress.is_full() {
             return respond(Err(SubmitError::StorageFull));
         }
+        if let Some(refusal) = shared.replicas.standing().refusal() {
+            return respond(Err(refusal));
+        }
         let overloaded = || {
             count(&shared.metrics.overloaded);
             SubmitError::Overloaded { retry_after_ms: RETRY_AFTER_MS }

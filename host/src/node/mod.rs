@@ -18,6 +18,7 @@ mod open;
 mod prove;
 mod read;
 pub mod replay;
+mod replicas;
 mod sequencer;
 mod shelf;
 
@@ -26,11 +27,12 @@ pub use config::NodeConfig;
 pub use error::{NodeError, OpenError, StageError, SubmitError, ViewError};
 pub use metrics::{BUCKETS_US, Histogram, Metrics};
 pub use read::Status;
+pub use replicas::{Replicas, Standing};
 pub use shelf::Shelf;
 
 use crate::engine::Engine;
 use dsm_core::{Ledger, NetworkGenesis, SignedCheckpoint, Snapshot};
-use dsm_sdk::receipt::Receipt;
+use dsm_sdk::receipt::{Durability, Receipt};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -56,6 +58,11 @@ struct Shared {
     history: history::History,
     shelf: Arc<Shelf>,
     metrics: Metrics,
+    replicas: Replicas,
+    /// The level that a submission waits for if it asks for none.
+    durability: Durability,
+    /// How long a submission waits for its level.
+    durability_wait: std::time::Duration,
     started: std::time::Instant,
 }
 
@@ -63,12 +70,51 @@ struct Shared {
 type Respond = Box<dyn FnOnce(Result<Receipt, SubmitError>) + Send>;
 
 impl Node {
-    /// Submits canonical bytes of a signed transition and waits until it is durable or refused. A transition
-    /// that was accepted before gets its original receipt.
+    /// Submits canonical bytes of a signed transition and waits until it is durable, as far as this node's
+    /// configuration says, or refused. A transition that was accepted before gets its original receipt.
     ///
     /// # Errors
-    /// [`SubmitError`]; nothing was changed.
+    /// As [`Node::submit_at`].
     pub async fn submit(&self, bytes: Vec<u8>) -> Result<Receipt, SubmitError> {
+        self.submit_at(bytes, None).await
+    }
+
+    /// Submits and waits for a level of durability; without one, for the level of this node's configuration.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing was changed, except that with [`SubmitError::NotReplicated`] the transition stands
+    /// and asking again tells the level reached by then.
+    pub async fn submit_at(&self, bytes: Vec<u8>, level: Option<Durability>) -> Result<Receipt, SubmitError> {
+        let level = level.unwrap_or(self.0.shared.durability);
+        self.0.shared.replicas.check(level)?;
+        let receipt = self.submit_local(bytes).await?;
+        self.reach(receipt, Some(level)).await
+    }
+
+    /// Waits until a transition that this node has made durable has reached a level, as [`Node::submit_at`] does.
+    ///
+    /// # Errors
+    /// [`SubmitError::NotReplicated`].
+    pub async fn reach(&self, receipt: Receipt, level: Option<Durability>) -> Result<Receipt, SubmitError> {
+        let shared = &self.0.shared;
+        let level = level.unwrap_or(shared.durability);
+        shared.replicas.reach(receipt, level, shared.durability_wait).await
+    }
+
+    /// Refuses a level that this node cannot reach with the storage nodes that it has.
+    ///
+    /// # Errors
+    /// [`SubmitError::TooFewStorageNodes`].
+    pub fn check_level(&self, level: Option<Durability>) -> Result<(), SubmitError> {
+        self.0.shared.replicas.check(level.unwrap_or(self.0.shared.durability))
+    }
+
+    /// What the node knows of its storage nodes.
+    pub fn replicas(&self) -> &Replicas {
+        &self.0.shared.replicas
+    }
+
+    async fn submit_local(&self, bytes: Vec<u8>) -> Result<Receipt, SubmitError> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.submit_with(bytes, move |answer| {
             // The client may have gone away; its transition stands all the same.
@@ -77,7 +123,7 @@ impl Node {
         receiver.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Submits and hands the answer to `respond`, from a thread of the node.
+    /// Submits and hands the answer to `respond`, from a thread of the node, as soon as it is durable here.
     pub fn submit_with(
         &self,
         bytes: Vec<u8>,

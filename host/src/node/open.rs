@@ -207,6 +207,9 @@ fn start(
         history,
         shelf: Arc::new(shelf),
         metrics: Metrics::default(),
+        replicas: Default::default(),
+        durability: config.durability,
+        durability_wait: config.durability_wait,
         started: std::time::Instant::now(),
     });
     let (to_sequencer, events) = bounded(config.queue_max);

@@ -96,12 +96,16 @@ impl Node {
         self.0.shared.progress.failure()
     }
 
-    /// The receipt of an accepted transition.
+    /// The receipt of an accepted transition, with the level of durability reached by now.
     ///
     /// # Errors
     /// [`NodeError`].
     pub fn receipt(&self, id: &TransitionId) -> Result<Option<Receipt>, NodeError> {
-        self.0.shared.history.receipt(id)
+        let mut receipt = self.0.shared.history.receipt(id)?;
+        if let Some(receipt) = &mut receipt {
+            self.0.shared.replicas.stamp(receipt);
+        }
+        Ok(receipt)
     }
 
     /// An accepted transition with its position in the log.
@@ -244,7 +248,7 @@ impl Node {
         } else if progress.is_full() {
             Err(SubmitError::StorageFull)
         } else {
-            Ok(())
+            self.0.shared.replicas.standing().refusal().map_or(Ok(()), Err)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What an error looks like: RFC 9457 problem details with a stable code.
 
 use crate::api::PolicyCid;
-use crate::receipt::AccountHead;
+use crate::receipt::{AccountHead, Durability, Receipt};
 use dsm_abi::{AccountId, Denial, StateId, TokenId, TransitionId};
 use dsm_core::EquivocationProof;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct Problem {
     /// For `conflict`: the evidence that the node keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equivocation: Option<EquivocationRef>,
+    /// For `not_replicated`: what was asked for, and the receipt with what was reached. The transition stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<ShortfallView>,
     /// For refused packages: everything that the static gate found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
@@ -94,6 +97,15 @@ pub struct FaultView {
     pub fault: String,
 }
 
+/// A level of durability that was not reached in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShortfallView {
+    /// The level asked for.
+    pub asked: Durability,
+    /// The receipt of the transition, which stands, with the level reached.
+    pub receipt: Receipt,
+}
+
 /// Names a proof of equivocation that the node keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EquivocationRef {
@@ -134,6 +146,7 @@ impl Problem {
             denial: None,
             fault: None,
             equivocation: None,
+            shortfall: None,
             findings: Vec::new(),
             retry_after_ms: None,
         }
