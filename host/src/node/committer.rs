@@ -169,8 +169,8 @@ impl Committer {
     fn append_accepted(&self, applied: Applied, version: u64, arrival: Arrival) -> Result<Unsynced, String> {
         let transition = applied.transition;
         let record = Accepted::from(applied);
-        let entry = index_entry(transition, &record);
         let mut receipt = Box::new(receipt(transition, &record));
+        let entry = index_entry(&receipt, &record);
         let appended = self.append(&Entry::Accepted(Box::new(record)))?;
         (receipt.position, receipt.log_digest) = (appended.position, Digest(appended.digest));
         Ok(Unsynced { appended, entry, waiting: Waiting::Receipt { receipt, version, arrival } })

@@ -34,12 +34,13 @@ impl From<IndexError> for NodeError {
 
 /// What a record of an accepted transition adds to the index: the transition, the states and key sets that it
 /// made, and its place on every chain that it moved.
-pub(super) fn index_entry(transition: TransitionId, record: &Accepted) -> IndexEntry {
-    let mut ids = vec![transition.0];
-    ids.extend(record.accounts.iter().map(|state| state.id().0));
+pub(super) fn index_entry(receipt: &Receipt, record: &Accepted) -> IndexEntry {
+    let mut ids = Vec::with_capacity(1 + receipt.accounts.len());
+    ids.push(receipt.transition.0);
+    ids.extend(receipt.accounts.iter().map(|head| head.state.0));
     ids.extend(new_key_sets(&record.signed.transition).map(|keys| keys.id().0));
-    let accounts = record.accounts.iter().map(|state| (state.account.0, state.height));
-    let tokens = record.tokens.iter().map(|state| (state.token.0, state.height));
+    let accounts = receipt.accounts.iter().map(|head| (head.account.0, head.height));
+    let tokens = receipt.tokens.iter().map(|head| (head.token.0, head.height));
     IndexEntry { ids, links: accounts.chain(tokens).collect() }
 }
 

@@ -151,7 +151,7 @@ pub(super) fn verify_arrivals(
 
 fn admit(shared: &Shared, verifier: &Verifier, bytes: &[u8]) -> Result<VerifiedTransition, AdmitError> {
     let start = Instant::now();
-    let network = shared.genesis.network();
+    let network = shared.network;
     let verified = match SignedTransition::decode(bytes)?.verify(network, &Directory(shared), verifier) {
         // Keys that were rotated since: the signature still counts as evidence of a second successor.
         Err(error @ (AdmitError::Signature { .. } | AdmitError::UnknownKey { .. })) => {

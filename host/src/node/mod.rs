@@ -31,6 +31,7 @@ pub use replicas::{Replicas, Standing};
 pub use shelf::Shelf;
 
 use crate::engine::Engine;
+use dsm_abi::NetworkId;
 use dsm_core::{Ledger, NetworkGenesis, SignedCheckpoint, Snapshot};
 use dsm_sdk::receipt::{Durability, Receipt};
 use parking_lot::{Mutex, RwLock};
@@ -50,6 +51,8 @@ struct Running {
 /// What the node's threads and its readers share.
 struct Shared {
     genesis: NetworkGenesis,
+    /// The genesis's digest: everyone who signs names it, so it is not hashed each time.
+    network: NetworkId,
     ledger: RwLock<Ledger>,
     /// How many changes of the ledger the sequencer has made; written under the ledger's write lock.
     version: std::sync::atomic::AtomicU64,

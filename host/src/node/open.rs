@@ -1,6 +1,6 @@
 //! Opening a node: lock the directory, read the log from its beginning, and start the threads.
 
-use super::committer::{Committer, Progress, RECORD_KIND};
+use super::committer::{Committer, Progress, RECORD_KIND, receipt};
 use super::history::{History, decode_entry, index_entry};
 use super::identity::Identity;
 use super::intake::{Intake, verify_arrivals};
@@ -177,7 +177,7 @@ fn read_past(log: &Log, history: &History, covered: u64) -> Result<Past, OpenErr
 }
 
 fn apply(past: &mut Past, position: u64, accepted: Accepted) -> Result<IndexEntry, OpenError> {
-    let entry = index_entry(accepted.signed.transition.id(), &accepted);
+    let entry = index_entry(&receipt(accepted.signed.transition.id(), &accepted), &accepted);
     past.ledger.replay(accepted).map_err(|source| OpenError::Replay { position, source })?;
     past.since_checkpoint += 1;
     Ok(entry)
@@ -198,6 +198,7 @@ fn start(
 ) -> Result<Node, OpenError> {
     let checkpoint: Option<Checkpoint> = past.checkpoint.as_ref().map(|signed| signed.checkpoint.clone());
     let shared = Arc::new(Shared {
+        network: past.genesis.network(),
         genesis: past.genesis,
         ledger: RwLock::new(past.ledger),
         version: Default::default(),

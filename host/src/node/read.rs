@@ -50,7 +50,7 @@ pub struct Status {
 impl Node {
     /// The network.
     pub fn network(&self) -> NetworkId {
-        self.0.shared.genesis.network()
+        self.0.shared.network
     }
 
     /// How the network began.

@@ -13,9 +13,9 @@ pub use memory::{Crash, MemoryDisk};
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The unit, in bytes, that a disk writes whole or not at all. File lengths have no such unit.
 pub const SECTOR: usize = 512;
@@ -140,13 +140,15 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.root.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        let path = self.root.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Arc::new(RealFile::new(file, &path)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.root.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        let path = self.root.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Ok(Arc::new(RealFile::new(file, &path)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -176,26 +178,94 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+/// A file of the operating system. The whole pages of a long write go to the device directly: copying them to the
+/// page cache costs more than all else that a transition needs of the log, above all where the cache's pages are
+/// touched for the first time.
+struct RealFile {
+    file: File,
+    /// The same file without page cache, and the buffer that its writes need. Absent where the file system has no
+    /// such thing.
+    direct: Option<Mutex<Direct>>,
+}
+
+/// What offset, length and memory of a direct write are multiples of: a page, which every device accepts.
+const DIRECT_ALIGN: usize = 4096;
+
+/// The shortest write of which a part goes directly; below it the page cache is quicker.
+const DIRECT_BYTES_MIN: usize = 64 << 10;
+
+/// The longest direct write.
+const DIRECT_BYTES_MAX: usize = 1 << 20;
+
+struct Direct {
+    file: File,
+    /// Empty until the first write, then [`DIRECT_BYTES_MAX`] and what alignment needs.
+    buffer: Vec<u8>,
+}
+
+impl RealFile {
+    fn new(file: File, path: &Path) -> RealFile {
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let direct = OpenOptions::new().write(true).custom_flags(flags).open(path).ok();
+        let direct = direct.map(|file| Mutex::new(Direct { file, buffer: Vec::new() }));
+        RealFile { file, direct }
+    }
+}
+
+impl Direct {
+    /// Writes whole pages at the start of a page.
+    fn write_pages_at(&mut self, mut pages: &[u8], mut offset: u64) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; DIRECT_BYTES_MAX + DIRECT_ALIGN];
+        }
+        let start = self.buffer.as_ptr().align_offset(DIRECT_ALIGN);
+        let aligned = &mut self.buffer[start..start + DIRECT_BYTES_MAX];
+        while !pages.is_empty() {
+            let (now, later) = pages.split_at(pages.len().min(DIRECT_BYTES_MAX));
+            aligned[..now.len()].copy_from_slice(now);
+            self.file.write_all_at(&aligned[..now.len()], offset)?;
+            (pages, offset) = (later, offset + now.len() as u64);
+        }
+        Ok(())
+    }
+}
 
 impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        let Some(direct) = self.direct.as_ref().filter(|_| bytes.len() >= DIRECT_BYTES_MIN) else {
+            return self.file.write_all_at(bytes, offset);
+        };
+        let align = DIRECT_ALIGN as u64;
+        let first = (offset.next_multiple_of(align) - offset) as usize;
+        let whole = (bytes.len() - first) / DIRECT_ALIGN * DIRECT_ALIGN;
+        let (before, rest) = bytes.split_at(first);
+        let (pages, after) = rest.split_at(whole);
+        self.file.write_all_at(before, offset)?;
+        let start = offset + first as u64;
+        let mut direct = direct.lock().unwrap_or_else(PoisonError::into_inner);
+        match direct.write_pages_at(pages, start) {
+            // The file system has pages of another size: through the page cache then.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.file.write_all_at(pages, start)?
+            }
+            other => other?,
+        }
+        self.file.write_all_at(after, start + whole as u64)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
+        self.file.set_len(size)
     }
 }
