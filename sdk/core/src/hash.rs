@@ -73,6 +73,12 @@ pub mod tag {
     pub const MERKLE_LEAF: &str = "merkle-leaf";
     /// An inner node of an append-only Merkle tree.
     pub const MERKLE_NODE: &str = "merkle-node";
+    /// A link of the log's chain; the store, which knows none of our crates, states it once more.
+    pub const LOG: &str = "log";
+    /// A topology.
+    pub const TOPOLOGY: &str = "topology";
+    /// The digests in a range of blobs.
+    pub const RANGE: &str = "range";
 }
 
 /// Merkle trees of the shape of RFC 6962 section 2.1, with tagged BLAKE3 in place of prefixed SHA-256.

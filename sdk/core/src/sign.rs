@@ -18,6 +18,10 @@ pub enum SignKind {
     Credential = 4,
     /// A statement of a key for a policy to read.
     Attestation = 5,
+    /// Who keeps the log, signed by the core node.
+    Topology = 6,
+    /// How far a storage node's log is durable.
+    Ack = 7,
 }
 
 /// The exact bytes that a signature covers. `length` is the body's, a little-endian u64.

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-crypto", &["dsm-abi", "dsm-core"]),
     ("dsm-sdk", &["dsm-abi", "dsm-core", "dsm-crypto"]),
     ("dsm-store", &[]),
+    ("dsm-proto", &["dsm-abi", "dsm-core"]),
     ("dsm-link", &["dsm-abi", "dsm-core", "dsm-crypto"]),
     ("dsm-host", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store"]),
     ("dsm-benches", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-host", "dsm-policy"]),
@@ -25,6 +26,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("dsm-abi", &["borsh", "serde"]),
     ("dsm-core", &["blake3", "borsh", "dsm-abi", "once_cell", "serde", "thiserror"]),
     ("dsm-policy", &["borsh", "dsm-abi", "dsm-policy-macros"]),
+    ("dsm-proto", &["blake3", "borsh", "dsm-abi", "dsm-core", "thiserror"]),
 ];
 
 /// Signatures, key encapsulation, authenticated encryption, key derivation, and where their randomness comes from.
