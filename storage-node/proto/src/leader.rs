@@ -143,7 +143,7 @@ pub struct Standing {
     pub epoch: u64,
     /// Members that promised it.
     pub promised: usize,
-    /// Whether so many promised that levels count: [`crate::Topology::establishing`].
+    /// Whether the primary and so many members promised that levels count: [`crate::Topology::establishing`].
     pub established: bool,
     /// Whether the primary and a majority promised, and none of those that did is ahead. A restored core accepts
     /// nothing before this is true; one whose log was never lost need not wait.
@@ -172,6 +172,14 @@ pub enum SwitchError {
     /// No such member.
     #[error("not a member")]
     NotAMember,
+    /// Too few members promised the topology in force; one more would let a restored core overlook both.
+    #[error("only {promised} of {needed} members have promised the topology in force")]
+    NotEstablished {
+        /// Members that promised.
+        promised: usize,
+        /// Members that have to.
+        needed: usize,
+    },
 }
 
 /// Why a read of the leader's own log failed.
@@ -576,6 +584,10 @@ impl Leader {
             return Err(SwitchError::Fenced(epoch));
         }
         self.topology.topology.check_next(&next.topology)?;
+        let (promised, needed) = (self.standing().promised, self.topology.topology.establishing());
+        if promised < needed {
+            return Err(SwitchError::NotEstablished { promised, needed });
+        }
         let primary = next.topology.primary();
         if primary != self.topology.topology.primary() {
             let granted = self.granted;
@@ -737,6 +749,7 @@ impl Leader {
         let topology = &self.topology.topology;
         let counted = || self.peers.iter().filter(|(_, peer)| peer.promised && peer.convicted.is_none());
         let promised = counted().count();
+        let promised_primary = counted().any(|(node, _)| *node == topology.primary());
         let mut ahead = counted().filter(|(_, peer)| peer.state == PeerState::Ahead);
         let behind = ahead.next().map(|(node, peer)| (*node, peer.reported));
         let placed = counted().filter(|(_, peer)| peer.state == PeerState::Shipping);
@@ -744,7 +757,7 @@ impl Leader {
         Standing {
             epoch: topology.epoch(),
             promised,
-            established: promised >= topology.establishing(),
+            established: promised >= topology.establishing() && promised_primary,
             confirmed: behind.is_none() && placed_primary && placed.count() >= topology.majority(),
             behind,
             fenced: self.fenced,
@@ -1005,17 +1018,13 @@ impl Leader {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         match peer.known(nack.tail.position) {
             Some(digest) if digest == nack.tail.digest => self.resend(node, nack.tail, now),
-            Some(_) => {
-                if peer.resends.take(max, span, now) {
-                    self.greet(node, now);
-                }
-            }
+            Some(_) if peer.resends.take(max, span, now) => self.greet(node, now),
             None if nack.tail.position < peer.cursor.position => {
                 let back = peer.durable;
                 self.resend(node, back, now);
             }
-            // It is ahead of what was sent since the last rewind; its ack will say so.
-            None => {}
+            // No budget; or it is ahead of what was sent since the last rewind, and its ack will say so.
+            Some(_) | None => {}
         }
     }
 

@@ -31,6 +31,7 @@ mod head;
 mod leader;
 pub mod limit;
 pub mod reconcile;
+pub mod restore;
 pub mod search;
 mod topology;
 

@@ -77,8 +77,8 @@ pub enum TopologyError {
     /// The core node's signature does not verify.
     #[error("the core node's signature: {0}")]
     Signature(SignatureError),
-    /// The new document does not follow the one before.
-    #[error("a topology changes by one member, and its epoch rises")]
+    /// The new document changes too much at once.
+    #[error("a topology changes by its primary or by one member")]
     Step,
 }
 
@@ -162,7 +162,8 @@ impl Topology {
         self.members.len() / 2 + 1
     }
 
-    /// How many have to promise an epoch before levels count in it: so many that every majority holds one.
+    /// How many have to promise an epoch, the primary among them, before levels count in it: so many that every
+    /// majority holds one of them.
     pub fn establishing(&self) -> usize {
         self.members.len() - self.majority() + 1
     }
@@ -212,11 +213,12 @@ impl Topology {
         Topology::new(self.network, epoch, term, self.primary, members)
     }
 
-    /// Checks that `next` may replace this one: a higher epoch of the same network, at most one member added or
-    /// removed (so that majorities of both share a member), and not a new member as primary.
+    /// Checks that `next` may replace this one: a higher epoch of the same network, and either another primary or at
+    /// most one member added or removed. So whoever asks the primary and a majority of the old one meets somebody
+    /// who promised the new one.
     ///
     /// # Errors
-    /// [`TopologyError::Network`], [`TopologyError::Epoch`], [`TopologyError::Step`], [`TopologyError::Primary`].
+    /// [`TopologyError::Network`], [`TopologyError::Epoch`], [`TopologyError::Step`].
     pub fn check_next(&self, next: &Topology) -> Result<(), TopologyError> {
         if next.network != self.network {
             return Err(TopologyError::Network);
@@ -226,10 +228,8 @@ impl Topology {
         }
         let added = next.members.iter().filter(|member| self.member(member.node()).is_none()).count();
         let removed = self.members.iter().filter(|member| next.member(member.node()).is_none()).count();
-        if added + removed > 1 {
-            return Err(TopologyError::Step);
-        }
-        if self.member(next.primary).is_none() { Err(TopologyError::Primary) } else { Ok(()) }
+        let promoted = usize::from(next.primary != self.primary);
+        if added + removed + promoted > 1 { Err(TopologyError::Step) } else { Ok(()) }
     }
 }
 
