@@ -6,6 +6,9 @@ pub type Digest = [u8; 32];
 /// What stands before the hashed bytes of a log link: `H("log", x) = BLAKE3("DSM/" ‖ "log" ‖ 0x00 ‖ x)`.
 const LOG_TAG: &[u8; 8] = b"DSM/log\0";
 
+/// The same for the checks of an archive: `H("archive", x)`.
+const ARCHIVE_TAG: &[u8; 12] = b"DSM/archive\0";
+
 /// The chain digest of a log that has no records.
 pub(crate) const EMPTY: Digest = [0; 32];
 
@@ -23,4 +26,14 @@ pub(crate) fn chain(prev: &Digest, position: u64, kind: u8, payload: &Digest) ->
     hashed[48] = kind;
     hashed[49..].copy_from_slice(payload);
     of(&hashed)
+}
+
+/// `H("archive", parts, one after the other)`: whoever calls this gives parts of fixed lengths before the last.
+pub(crate) fn archive(parts: &[&[u8]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(ARCHIVE_TAG);
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
 }

@@ -155,12 +155,18 @@ pub enum LogError {
         /// The last position.
         head: u64,
     },
-    /// No position can follow the one given.
-    #[error("no position follows the last number")]
-    PositionsExhausted,
+    /// No log begins like this: nothing follows the last number, and position 0 has the digest of the empty log.
+    #[error("no log begins behind position {base} with this digest")]
+    BadStart {
+        /// The position before the first record.
+        base: u64,
+    },
     /// An archive was being restored into this disk when it stopped. Restore it again.
     #[error("a restore into this log was interrupted; restore again")]
     RestoreInterrupted,
+    /// A file with records that were set aside is damaged outside its records.
+    #[error("a file with records that were set aside is damaged")]
+    DamagedAside,
     /// Too much waits for a sync.
     #[error("{limit} bytes already wait for a sync")]
     PendingFull {
@@ -261,10 +267,15 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Damaged`], [`LogError::MissingSegment`] and [`LogError::UnknownVersion`] for a log that
-    /// must not be written to as it is; [`LogError::DiskFull`] and [`LogError::Io`] from the device.
+    /// must not be written to as it is: see [`Salvage`]. [`LogError::RestoreInterrupted`];
+    /// [`LogError::DiskFull`] and [`LogError::Io`] from the device.
     pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<(Log, RecoveryReport), LogError> {
-        let doing = io_error("opening the log");
         prepare(disk.as_ref())?;
+        Log::open_prepared(disk, config)
+    }
+
+    fn open_prepared(disk: Arc<dyn Disk>, config: LogConfig) -> Result<(Log, RecoveryReport), LogError> {
+        let doing = io_error("opening the log");
         let mut heads = read_heads(disk.as_ref())?;
         let removed = remove_unfinished(disk.as_ref(), &heads)?;
         if heads.is_empty() {
@@ -318,19 +329,30 @@ impl Log {
     /// chain digest through `base`. The disk may hold a log that has no record, which is replaced.
     ///
     /// # Errors
-    /// [`LogError::NotEmpty`] if the log on `disk` has records; otherwise as [`Log::open`].
+    /// [`LogError::NotEmpty`] if the log on `disk` has records; [`LogError::BadStart`]; otherwise as [`Log::open`].
     pub fn begin(
         disk: Arc<dyn Disk>,
         config: LogConfig,
         base: u64,
         digest: Digest,
     ) -> Result<(Log, RecoveryReport), LogError> {
-        let first = base.checked_add(1).ok_or(LogError::PositionsExhausted)?;
         prepare(disk.as_ref())?;
+        Log::begin_prepared(disk, config, base, digest)
+    }
+
+    /// The same for a disk into which an archive is being restored.
+    pub(crate) fn begin_prepared(
+        disk: Arc<dyn Disk>,
+        config: LogConfig,
+        base: u64,
+        digest: Digest,
+    ) -> Result<(Log, RecoveryReport), LogError> {
+        let starts_empty = base > 0 || digest == digest::EMPTY;
+        let first = base.checked_add(1).filter(|_| starts_empty).ok_or(LogError::BadStart { base })?;
         let heads = read_heads(disk.as_ref())?;
         remove_unfinished(disk.as_ref(), &heads)?;
         if let Some(only) = heads.first() {
-            let (log, report) = Log::open(Arc::clone(&disk), config.clone())?;
+            let (log, report) = Log::open_prepared(Arc::clone(&disk), config.clone())?;
             if report.segments > 1 || report.head >= report.first {
                 return Err(LogError::NotEmpty { first: report.first, head: report.head });
             }
@@ -344,7 +366,7 @@ impl Log {
         }
         let head = SegmentHead { salt: config.salt, base: first, previous: 0, prev: digest };
         create_segment(disk.as_ref(), &head)?;
-        Log::open(disk, config)
+        Log::open_prepared(disk, config)
     }
 
     /// Adds a record to what the next [`Log::sync`] writes. Until then it is not durable and not readable.
@@ -389,7 +411,7 @@ impl Log {
         match &outcome {
             Ok(_) => writer.batch.clear(),
             Err(LogError::DiskFull) => self.put_back(&mut writer.batch),
-            Err(_) => self.poisoned.store(true, Ordering::SeqCst),
+            Err(_) => self.poison(),
         }
         outcome
     }
@@ -402,13 +424,17 @@ impl Log {
     /// [`LogError::Poisoned`].
     pub fn discard(&self) -> Result<u64, LogError> {
         let _writer = lock(&self.writer);
-        let mut pending = lock(&self.pending);
         self.refuse_if_poisoned()?;
+        Ok(self.discard_pending())
+    }
+
+    fn discard_pending(&self) -> u64 {
+        let mut pending = lock(&self.pending);
         pending.batch.clear();
         let (durable, digest) = self.shared.durable_head();
         let dropped = pending.head - durable;
         (pending.head, pending.digest) = (durable, digest);
-        Ok(dropped)
+        dropped
     }
 
     /// Removes the sealed segments all of whose records lie before `before`; never the last segment. Readers find
@@ -461,9 +487,13 @@ impl Log {
     /// A device that failed while files were being changed is not written to before the log is opened again.
     fn poison_after<T>(&self, outcome: Result<T, LogError>) -> Result<T, LogError> {
         if matches!(outcome, Err(LogError::Io { .. })) {
-            self.poisoned.store(true, Ordering::SeqCst);
+            self.poison();
         }
         outcome
+    }
+
+    fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
     }
 
     /// Lets a batch that did not fit wait again, before what was appended meanwhile.
@@ -551,20 +581,25 @@ fn create_segment(disk: &dyn Disk, head: &SegmentHead) -> Result<Arc<dyn DiskFil
     let doing = io_error("creating a segment");
     let name = segment_name(head.base);
     let written = disk.create(&name).and_then(|file| file.write_at(&head.encode(), 0).map(|()| file));
-    let file = match written {
-        Ok(file) => file,
-        Err(error) if disk::is_full(&error) => {
-            // Without a name left behind, the next attempt can create it again.
-            if disk.list().map_err(&doing)?.contains(&name) {
-                disk.remove(&name).map_err(&doing)?;
-            }
-            return Err(LogError::DiskFull);
-        }
-        Err(error) => return Err(doing(error)),
-    };
+    let file = unless_full(disk, &name, written)?.map_err(&doing)?;
     file.sync_data().map_err(&doing)?;
     disk.sync_dir().map_err(&doing)?;
     Ok(file)
+}
+
+/// What writing the new file `name` answered; if the device was full, [`LogError::DiskFull`], and without a name left
+/// behind, so that the next attempt can create it again.
+fn unless_full<T>(disk: &dyn Disk, name: &str, written: io::Result<T>) -> Result<io::Result<T>, LogError> {
+    match written {
+        Err(error) if disk::is_full(&error) => {
+            let doing = io_error("removing a file that did not fit");
+            if disk.list().map_err(&doing)?.iter().any(|found| found == name) {
+                disk.remove(name).map_err(&doing)?;
+            }
+            Err(LogError::DiskFull)
+        }
+        other => Ok(other),
+    }
 }
 
 /// Removes segments one by one, each durably: of a log whose middle is missing, nothing could be believed.
@@ -588,9 +623,7 @@ fn read_heads(disk: &dyn Disk) -> Result<Vec<SegmentHead>, LogError> {
         let size = file.size().map_err(&doing)?;
         let mut bytes = vec![0; SEGMENT_HEAD.min(usize::try_from(size).unwrap_or(SEGMENT_HEAD))];
         file.read_at(&mut bytes, 0).map_err(&doing)?;
-        // The head is synced before any record is written: an incomplete one holds nothing.
-        let unfinished = bytes.len() < SEGMENT_HEAD || (size == SEGMENT_HEAD as u64 && is_zero(&bytes));
-        if unfinished && nth + 1 == bases.len() {
+        if nth + 1 == bases.len() && is_unfinished(&bytes, size) {
             break;
         }
         let damaged = LogError::Damaged { segment: base, offset: 0, position: base };
@@ -611,8 +644,10 @@ fn read_heads(disk: &dyn Disk) -> Result<Vec<SegmentHead>, LogError> {
     Ok(heads)
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+/// Whether the creation of the last segment, whose file has `size` bytes and starts with `bytes`, was interrupted.
+/// The head is synced before any record is written: an incomplete one holds nothing.
+fn is_unfinished(bytes: &[u8], size: u64) -> bool {
+    bytes.len() < SEGMENT_HEAD || (size == SEGMENT_HEAD as u64 && bytes.iter().all(|byte| *byte == 0))
 }
 
 /// What is done before a log is looked at: an interrupted restore is refused, what interrupted copies left is

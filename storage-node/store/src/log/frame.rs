@@ -86,10 +86,13 @@ pub(super) struct Head {
 impl Head {
     /// The head at the start of `bytes`, if there is one of a segment with this salt.
     pub(super) fn decode(bytes: &[u8], salt: u32) -> Option<Head> {
-        let bytes = bytes.get(..HEAD)?;
-        if bytes[0] != FIRST || crc32c::crc32c_append(salt, &bytes[..54]) != word(bytes, 54) {
-            return None;
-        }
+        let head = Head::decode_unchecked(bytes)?;
+        (crc32c::crc32c_append(salt, &bytes[..54]) == word(bytes, 54)).then_some(head)
+    }
+
+    /// What may be a head, of whatever segment.
+    fn decode_unchecked(bytes: &[u8]) -> Option<Head> {
+        let bytes = bytes.get(..HEAD).filter(|bytes| bytes[0] == FIRST)?;
         Some(Head {
             kind: bytes[1],
             payload: word(bytes, 2),
@@ -115,7 +118,16 @@ pub(super) struct Frame {
 impl Frame {
     /// The record at the start of `bytes`, its payload hashed again; `None` if any byte of it is wrong.
     pub(super) fn decode(bytes: &[u8], salt: u32) -> Option<Frame> {
-        let head = Head::decode(bytes, salt)?;
+        Frame::decode_after(Head::decode(bytes, salt)?, bytes)
+    }
+
+    /// The same for a segment whose head, and salt with it, is lost. The digest covers every byte but the batch and
+    /// the CRC; whoever calls this checks that it continues the chain.
+    pub(super) fn decode_unsalted(bytes: &[u8]) -> Option<Frame> {
+        Frame::decode_after(Head::decode_unchecked(bytes)?, bytes)
+    }
+
+    fn decode_after(head: Head, bytes: &[u8]) -> Option<Frame> {
         let bytes = bytes.get(..head.record_bytes())?;
         let payload = HEAD..bytes.len() - TAIL;
         let digest =
@@ -154,6 +166,12 @@ pub(super) fn stamp(record: &mut [u8], batch: u64, salt: u32) {
     record[14..22].copy_from_slice(&batch.to_le_bytes());
     let crc = crc32c::crc32c_append(salt, &record[..54]);
     record[54..58].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The same for a record that is copied into a segment with another salt: its batch stays.
+pub(super) fn restamp(record: &mut [u8], salt: u32) {
+    let batch = long(record, 14);
+    stamp(record, batch, salt);
 }
 
 /// The offset, from `from` on, of the next head of a record after `position` that `wanted` accepts.

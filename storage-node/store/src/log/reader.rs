@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::cut::Kept;
 use super::frame::{self, Frame, Head, SEGMENT_HEAD, SegmentHead};
+use super::mend::{self, Bounds, Gap, Survey};
 use super::tail::Tail;
 use super::{LogError, io_error, lock, segment_name};
 use crate::digest::Digest;
@@ -189,6 +191,65 @@ impl Shared {
         pruned
     }
 
+    /// What can still be proven of the segment with the base `segment`, with its head and its bytes.
+    pub(super) fn survey(&self, segment: u64) -> Result<(SegmentHead, Survey, Vec<u8>), LogError> {
+        let view = self.view();
+        let nth = view.segments.binary_search_by_key(&segment, |segment| segment.head.base);
+        let nth = nth.map_err(|_| LogError::MissingSegment { segment })?;
+        let head = view.segments[nth].head;
+        let next = view.segments.get(nth + 1).map(|next| next.head);
+        let (until, digest) = next.map_or((view.durable + 1, view.digest), |next| (next.base, next.prev));
+        let size = next.is_none().then_some(view.len);
+        drop(view);
+        let doing = io_error("reading a segment");
+        let mut bytes = mend::read_segment(self.disk(), segment).map_err(doing)?;
+        if let Some(size) = size {
+            // A batch may be on its way behind what is durable.
+            bytes.truncate(size as usize);
+        }
+        let (salt, prev) = (Some(head.salt), Some(head.prev));
+        let bounds = Bounds { base: segment, salt, prev, until: Some(until), digest: Some(digest) };
+        Ok((head, Survey::new(&bytes, bounds), bytes))
+    }
+
+    /// A sealed segment was replaced.
+    pub(super) fn replaced(&self, segment: u64) {
+        self.changed(|base| base == segment);
+    }
+
+    /// The last segment was replaced by `file`, of `len` bytes.
+    pub(super) fn replace_last(&self, file: Arc<dyn DiskFile>, survey: &Survey, len: usize) {
+        let mut view = self.view_mut();
+        view.file = file;
+        view.len = len as u64;
+        view.starts.clear();
+        let base = survey.bounds.base;
+        let mut end = SEGMENT_HEAD;
+        for found in &survey.found {
+            // What is still lost starts where the damage does.
+            view.starts.resize((found.position - base) as usize, end as u32);
+            view.starts.push(found.start as u32);
+            end = found.end;
+        }
+        let count = (view.durable + 1 - base) as usize;
+        view.starts.resize(count, end as u32);
+        self.changed(|_| false);
+    }
+
+    /// The heads of all segments.
+    pub(super) fn heads(&self) -> Vec<SegmentHead> {
+        self.view().segments.iter().map(|segment| segment.head).collect()
+    }
+
+    /// The log ends at `keep` from now on, in the segment `kept`, whose file is `file`.
+    pub(super) fn cut(&self, keep: u64, kept: Kept, file: Arc<dyn DiskFile>) {
+        let mut view = self.view_mut();
+        view.segments.retain(|segment| segment.head.base <= kept.head.base);
+        (view.file, view.starts, view.len) = (file, kept.starts, kept.len);
+        (view.durable, view.digest) = (keep, kept.digest);
+        self.changed(|base| base >= kept.head.base);
+    }
+
     /// Says that bytes which could be read are about to be others, or were replaced, and forgets where the records
     /// of the segments chosen by `forgotten` start.
     fn changed(&self, forgotten: impl Fn(u64) -> bool) {
@@ -344,6 +405,14 @@ fn find_offsets(disk: &dyn Disk, head: &SegmentHead, next: u64) -> Result<Offset
     Ok(Offsets { file, starts, lost, end: at, size })
 }
 
+/// The record that `bytes` are, hashed again; without a salt, its CRC is not checked.
+pub(super) fn record_of(bytes: &[u8], salt: Option<u32>) -> Option<Record> {
+    let frame = salt.map_or_else(|| Frame::decode_unsalted(bytes), |salt| Frame::decode(bytes, salt));
+    let Frame { head, digest, payload } = frame?;
+    let Head { position, kind, prev, .. } = head;
+    Some(Record { position, kind, payload: bytes[payload].to_vec(), prev, digest })
+}
+
 /// Reads durable records. Cheap to clone; every record is hashed again.
 #[derive(Clone)]
 pub struct LogReader {
@@ -428,16 +497,19 @@ impl LogReader {
     /// # Errors
     /// [`LogError::NotDurable`], [`LogError::Io`].
     pub fn stretch(&self, position: u64) -> Result<Option<super::Stretch>, LogError> {
-        let _ = position;
-        unimplemented!()
+        self.shared.steadily(|| {
+            let (head, _) = self.shared.view().segment_of(position)?;
+            let (_, survey, _) = self.shared.survey(head.base)?;
+            Ok(survey.gaps.iter().map(Gap::stretch).find(|gap| gap.contains(position)))
+        })
     }
 
-    /// The names of the files that [`super::Log::set_aside`] made, oldest cut last.
+    /// The names of the files that [`super::Log::set_aside`] made.
     ///
     /// # Errors
     /// [`LogError::Io`].
     pub fn asides(&self) -> Result<Vec<String>, LogError> {
-        unimplemented!()
+        super::cut::names(self.shared.disk())
     }
 
     /// Reads a file that [`super::Log::set_aside`] made.
@@ -460,15 +532,10 @@ impl LogReader {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(damaged),
             Err(source) => return Err(LogError::Io { doing: "reading a record", source }),
         }
-        let Some(Frame { head, digest, payload }) = Frame::decode(&bytes, place.salt) else {
-            return Err(damaged);
-        };
-        if head.position != position {
-            return Err(damaged);
+        match record_of(&bytes, Some(place.salt)) {
+            Some(record) if record.position == position => Ok(record),
+            _ => Err(damaged),
         }
-        bytes.truncate(payload.end);
-        bytes.drain(..payload.start);
-        Ok(Record { position, kind: head.kind, payload: bytes, prev: head.prev, digest })
     }
 
     /// The records from `from` to what is durable now, each hashed again and checked against the one before.
@@ -499,8 +566,7 @@ impl LogReader {
     pub fn scrub(&self, from: u64) -> Result<Scrub, LogError> {
         let mut scrub = Scrub::default();
         let (durable, last) = self.durable();
-        let heads: Vec<SegmentHead> =
-            self.shared.view().segments.iter().map(|segment| segment.head).collect();
+        let heads = self.shared.heads();
         for (nth, head) in heads.iter().enumerate() {
             let next = heads.get(nth + 1);
             let until = next.map_or(durable + 1, |next| next.base);
@@ -583,20 +649,16 @@ impl Gathered {
         let mut start = run.start;
         for end in &run.ends {
             let slice = (start - run.start) as usize..(*end - run.start) as usize;
-            let sound = if whole { Frame::decode(&bytes[slice.clone()], run.head.salt) } else { None };
+            let sound = if whole { record_of(&bytes[slice], Some(run.head.salt)) } else { None };
             let prev = self.records.last().map(|record| record.digest);
             let prev = if self.next == run.head.base { Some(run.head.prev) } else { prev };
-            let linked = |frame: &Frame| {
-                frame.head.position == self.next && prev.is_none_or(|prev| prev == frame.head.prev)
-            };
-            let Some(frame) = sound.filter(linked) else {
+            let linked =
+                |record: &Record| record.position == self.next && prev.is_none_or(|prev| prev == record.prev);
+            let Some(record) = sound.filter(linked) else {
                 let damaged =
                     LogError::Damaged { segment: run.head.base, offset: start, position: self.next };
                 return if self.records.is_empty() { Err(damaged) } else { Ok(false) };
             };
-            let Frame { head, digest, payload } = frame;
-            let payload = bytes[slice][payload].to_vec();
-            let record = Record { position: self.next, kind: head.kind, payload, prev: head.prev, digest };
             self.records.push(record);
             self.left = self.left.saturating_sub(*end - start);
             (start, self.next) = (*end, self.next + 1);

@@ -65,7 +65,7 @@ pub(super) fn judge(bytes: &[u8], segment: &SegmentHead) -> Tail {
 /// A later batch is written only after the batches before it were synced: if there is one, this record was
 /// durable. If there is none, a crash explains the bytes only where some are missing: beyond the end of the
 /// file, or a sector that still reads as zeros. A sector that is there and wrong was changed afterwards.
-fn judge_rest(bytes: &[u8], at: usize, position: u64, salt: u32) -> Rest {
+pub(super) fn judge_rest(bytes: &[u8], at: usize, position: u64, salt: u32) -> Rest {
     let later = |head: &Head| head.position > position && head.batch > position;
     if frame::find_head(bytes, at + 1, salt, later).is_some() {
         return Rest::Damaged;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use dsm_store::{Disk, Log, LogConfig, LogError, RecoveryReport};
+use dsm_store::{Disk, Log, LogConfig, LogError, LogReader, RecoveryReport, RepairError, Salvage};
 
 /// Small segments, so that 200 records cross several.
 pub fn config() -> LogConfig {
@@ -53,4 +53,42 @@ pub fn check_prefix(log: &Log) {
         last = (record.position, record.digest);
     }
     assert_eq!(last, (head, digest));
+}
+
+/// Records as a peer supplies them.
+pub fn fetch(peer: &LogReader, first: u64, last: u64) -> Vec<(u8, Vec<u8>)> {
+    (first..=last)
+        .map(|position| peer.read(position).unwrap())
+        .map(|record| (record.kind, record.payload))
+        .collect()
+}
+
+/// Scrubs `log` and repairs what is damaged with records of `peer`. Returns how many records were repaired.
+pub fn heal(log: &Log, peer: &LogReader) -> Result<u64, RepairError> {
+    let mut repaired = 0;
+    for damage in log.reader().scrub(1)?.places {
+        let Some(stretch) = log.reader().stretch(damage.position)? else {
+            repaired += log.repair(damage.segment, 0, &[])?;
+            continue;
+        };
+        let records = fetch(peer, stretch.first, stretch.last.unwrap());
+        repaired += log.repair(damage.segment, stretch.first, &records)?;
+    }
+    Ok(repaired)
+}
+
+/// Repairs a log that does not open with records of `peer`, whose head is trusted.
+pub fn salvage(
+    disk: &(impl Disk + Clone + 'static),
+    config: LogConfig,
+    peer: &LogReader,
+) -> Result<Log, RepairError> {
+    let mut salvage = Salvage::open(Arc::new(disk.clone()), config)?;
+    let (position, digest) = peer.durable();
+    salvage.expect_head(position, digest)?;
+    while let Some(stretch) = salvage.wanted().first().copied() {
+        let records = fetch(peer, stretch.first, stretch.last.unwrap());
+        assert_eq!(salvage.repair(stretch.first, &records)?, records.len() as u64);
+    }
+    Ok(salvage.finish()?.0)
 }
