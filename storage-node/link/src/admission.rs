@@ -29,9 +29,19 @@ pub(crate) struct Ticket {
 
 #[derive(Debug, Default)]
 struct Address {
-    open: usize,
+    unproved: usize,
+    proved: usize,
+    /// Failures of handshakes whose address was proved.
     failures: u32,
+    /// Whether any handshake failed: whoever begins one without proof is asked for it.
+    doubtful: bool,
     window_began: Option<Instant>,
+}
+
+impl Address {
+    fn is_idle(&self) -> bool {
+        self.unproved == 0 && self.proved == 0
+    }
 }
 
 /// Counts of handshakes under way and of late failures.
@@ -54,11 +64,13 @@ impl Admission {
     ) -> (Decision, Option<Ticket>) {
         let group = group_of(address);
         self.forget_old(config, now);
-        let (open, failures) =
-            self.addresses.get(&group).map_or((0, 0), |known| (known.open, known.failures));
+        let known = self.addresses.get(&group);
+        let (failures, doubtful) = known.map_or((0, false), |known| (known.failures, known.doubtful));
+        // Counted apart: whoever invents this address must not use up the share of its owner.
+        let open = known.map_or(0, |known| if proved { known.proved } else { known.unproved });
         let crowded = open >= config.handshakes_per_address_max;
         let decision = match proved {
-            false if self.unproved >= config.handshakes_unproved_max || crowded || failures > 0 => {
+            false if self.unproved >= config.handshakes_unproved_max || crowded || doubtful => {
                 Decision::Retry
             }
             true if failures >= config.failures_per_address_max => Decision::Refuse(Refusal::TooManyFailures),
@@ -70,22 +82,33 @@ impl Admission {
         if decision != Decision::Begin {
             return (decision, None);
         }
-        self.addresses.entry(group).or_default().open += 1;
-        *if proved { &mut self.proved } else { &mut self.unproved } += 1;
+        let address = self.addresses.entry(group).or_default();
+        if proved {
+            address.proved += 1;
+            self.proved += 1;
+        } else {
+            address.unproved += 1;
+            self.unproved += 1;
+        }
         (decision, Some(Ticket { group, proved }))
     }
 
     /// A handshake is over.
     pub(crate) fn end(&mut self, ticket: Ticket, failed: bool, now: Instant) {
-        let counter = if ticket.proved { &mut self.proved } else { &mut self.unproved };
-        *counter = counter.saturating_sub(1);
         let address = self.addresses.entry(ticket.group).or_default();
-        address.open = address.open.saturating_sub(1);
+        let (all, share) = if ticket.proved {
+            (&mut self.proved, &mut address.proved)
+        } else {
+            (&mut self.unproved, &mut address.unproved)
+        };
+        *all = all.saturating_sub(1);
+        *share = share.saturating_sub(1);
         if failed {
-            address.failures = address.failures.saturating_add(1);
+            address.doubtful = true;
+            address.failures = address.failures.saturating_add(u32::from(ticket.proved));
             address.window_began.get_or_insert(now);
         }
-        if address.open == 0 && address.failures == 0 {
+        if address.is_idle() && !address.doubtful {
             self.addresses.remove(&ticket.group);
         }
     }
@@ -93,12 +116,12 @@ impl Admission {
     fn forget_old(&mut self, config: &LinkConfig, now: Instant) {
         for address in self.addresses.values_mut() {
             if address.window_began.is_some_and(|began| now.duration_since(began) >= config.failure_window) {
-                (address.failures, address.window_began) = (0, None);
+                (address.failures, address.doubtful, address.window_began) = (0, false, None);
             }
         }
-        self.addresses.retain(|_, address| address.open > 0 || address.failures > 0);
+        self.addresses.retain(|_, address| !address.is_idle() || address.doubtful);
         while self.addresses.len() > ADDRESSES_MAX {
-            let idle = self.addresses.iter().filter(|(_, address)| address.open == 0);
+            let idle = self.addresses.iter().filter(|(_, address)| address.is_idle());
             let Some(oldest) = idle.min_by_key(|(_, address)| address.window_began).map(|(group, _)| *group)
             else {
                 return;
@@ -147,6 +170,21 @@ mod tests {
             assert_eq!(admission.arrive(&config, ip(n), false, now).0, Decision::Retry);
         }
         assert_eq!(admission.arrive(&config, ip(99), true, now).0, Decision::Begin);
+    }
+
+    /// S5: half-open handshakes "from" an honest node's address do not keep that node out.
+    #[test]
+    fn whoever_invents_an_address_does_not_use_up_the_share_of_its_owner() {
+        let (config, now) = (config(), Instant::now());
+        let mut admission = Admission::default();
+        let half_open: Vec<_> = (0..3).map(|_| admission.arrive(&config, ip(1), false, now).1).collect();
+        assert_eq!(admission.arrive(&config, ip(1), false, now).0, Decision::Retry);
+        assert_eq!(admission.arrive(&config, ip(1), true, now).0, Decision::Begin);
+        half_open.into_iter().for_each(|ticket| admission.end(ticket.unwrap(), true, now));
+        for _ in 0..20 {
+            assert_eq!(admission.arrive(&config, ip(1), false, now).0, Decision::Retry);
+        }
+        assert_eq!(admission.arrive(&config, ip(1), true, now).0, Decision::Begin);
     }
 
     #[test]

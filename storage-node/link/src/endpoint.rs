@@ -253,15 +253,10 @@ async fn listen(shared: Arc<Shared>, ready: mpsc::Sender<Connection>) {
             (Decision::Begin, Some(ticket)) => {
                 let (task, ready) = (shared.clone(), ready.clone());
                 shared.runtime.spawn(Box::pin(async move {
-                    let judged = judge(&task, incoming).await;
-                    task.admission().end(ticket, judged.is_err(), Instant::now());
-                    let passed = judged.and_then(|connection| {
-                        ready.try_send(connection).map_err(|error| {
-                            error.into_inner().close(close::BUSY, "nobody takes connections");
-                            Refusal::NotTaken
-                        })
-                    });
-                    match passed {
+                    let judged = judge(&task, incoming, ready).await;
+                    let failed = !matches!(judged, Ok(()) | Err(Refusal::NotTaken));
+                    task.admission().end(ticket, failed, Instant::now());
+                    match judged {
                         Ok(()) => count(&task.counters.accepted),
                         Err(reason) => task.counters.refuse(address, reason),
                     }
@@ -280,21 +275,30 @@ async fn listen(shared: Arc<Shared>, ready: mpsc::Sender<Connection>) {
     }
 }
 
-/// Goes through a handshake as the server: the client proves its key, then it is told so.
-async fn judge(shared: &Shared, incoming: quinn::Incoming) -> Result<Connection, Refusal> {
+/// Goes through a handshake as the server: the client proves its key, then it is told so and handed over.
+async fn judge(
+    shared: &Shared,
+    incoming: quinn::Incoming,
+    ready: mpsc::Sender<Connection>,
+) -> Result<(), Refusal> {
     let handshake = async {
         let failed = |error| tls::refusal_of(&error);
         let quic = incoming.accept().map_err(failed)?.await.map_err(failed)?;
         let Some(peer) = tls::peer_of(&quic) else { return Err(Refusal::UnknownKey) };
+        let Ok(room) = ready.try_reserve_owned() else {
+            quic.close(close::BUSY.into(), b"nobody takes connections");
+            return Err(Refusal::NotTaken);
+        };
         let mut first = quic.open_uni().await.map_err(failed)?;
         first.write_all(GREETING).await.map_err(|_| Refusal::Aborted)?;
         first.finish().map_err(|_| Refusal::Aborted)?;
-        Ok((quic, peer))
+        Ok((quic, peer, room))
     };
     let done = tokio::time::timeout(shared.config.handshake_timeout, handshake).await;
-    let (quic, peer) = done.unwrap_or(Err(Refusal::TimedOut))?;
+    let (quic, peer, room) = done.unwrap_or(Err(Refusal::TimedOut))?;
     let superseded = shared.enlist(peer);
-    Ok(shared.wrap(quic, peer, Some(superseded)))
+    room.send(shared.wrap(quic, peer, Some(superseded)));
+    Ok(())
 }
 
 fn enlarge_buffers(socket: &UdpSocket) -> std::io::Result<()> {

@@ -63,9 +63,9 @@ pub enum ConnectError {
     /// The other end does not know this end's key.
     #[error("the other end does not know this node's key")]
     UnknownThere,
-    /// The other end does not speak X25519MLKEM768.
-    #[error("the other end does not take X25519MLKEM768")]
-    NoCommonGroup,
+    /// The other end does not speak X25519MLKEM768, or no raw ML-DSA-65 keys; TLS does not tell which.
+    #[error("the other end does not take X25519MLKEM768 with raw ML-DSA-65 keys")]
+    Incompatible,
     /// The other end speaks another version of the protocol.
     #[error("the other end does not speak {}", String::from_utf8_lossy(crate::tls::PROTOCOL))]
     OtherProtocol,
@@ -88,7 +88,7 @@ impl ConnectError {
             ConnectError::Address { .. } => "bad_address",
             ConnectError::WrongKey(_) => "wrong_key",
             ConnectError::UnknownThere => "unknown_there",
-            ConnectError::NoCommonGroup => "no_common_group",
+            ConnectError::Incompatible => "incompatible",
             ConnectError::OtherProtocol => "other_protocol",
             ConnectError::Busy => "busy",
             ConnectError::TimedOut => "timed_out",

@@ -1,6 +1,6 @@
 //! TLS 1.3 with one group, one signature scheme, raw public keys, and nothing that outlives a connection.
 
-use crate::error::{ConnectError, Refusal};
+use crate::error::{ConnectError, Refusal, close};
 use crate::key::{TransportKey, key_in_spki, node_of};
 use crate::pins::Pins;
 use dsm_abi::Digest;
@@ -241,15 +241,16 @@ pub(crate) fn connect_error_of(error: quinn::ConnectionError, expected: Digest) 
         E::TransportError(error) if alert(error.code) == Some(AlertDescription::AccessDenied) => {
             ConnectError::WrongKey(expected)
         }
-        E::ConnectionClosed(close) if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED => {
+        E::ConnectionClosed(end) if end.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED => {
             ConnectError::Busy
         }
-        E::ConnectionClosed(close) => match alert(close.error_code) {
+        E::ConnectionClosed(end) => match alert(end.error_code) {
             Some(AlertDescription::AccessDenied) => ConnectError::UnknownThere,
             Some(AlertDescription::NoApplicationProtocol) => ConnectError::OtherProtocol,
-            Some(AlertDescription::HandshakeFailure) => ConnectError::NoCommonGroup,
+            Some(AlertDescription::HandshakeFailure) => ConnectError::Incompatible,
             _ => ConnectError::Closed(error.into()),
         },
+        E::ApplicationClosed(end) if end.error_code == close::BUSY.into() => ConnectError::Busy,
         E::TimedOut => ConnectError::TimedOut,
         _ => ConnectError::Closed(error.into()),
     }
