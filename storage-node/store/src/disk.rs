@@ -8,7 +8,7 @@
 mod faulty;
 mod memory;
 
-pub use faulty::{CrashPoint, FaultyDisk, every_crash};
+pub use faulty::{CrashPoint, FaultyDisk, every_crash, every_crash_from};
 pub use memory::{Crash, MemoryDisk};
 
 use std::fs::{File, OpenOptions};

@@ -180,13 +180,23 @@ pub struct CrashPoint {
 pub fn every_crash<A>(
     seeds: u64,
     workload: impl Fn(&FaultyDisk) -> A,
+    check: impl FnMut(CrashPoint, MemoryDisk, &A),
+) -> u64 {
+    every_crash_from(&MemoryDisk::new(), seeds, workload, check)
+}
+
+/// The same for a workload that starts with the durable content of `start`, which stays as it is.
+pub fn every_crash_from<A>(
+    start: &MemoryDisk,
+    seeds: u64,
+    workload: impl Fn(&FaultyDisk) -> A,
     mut check: impl FnMut(CrashPoint, MemoryDisk, &A),
 ) -> u64 {
-    let whole = FaultyDisk::new();
+    let whole = FaultyDisk::over(start.crash(Crash::LostUnsynced));
     workload(&whole);
     let mut checked = 0;
     for boundary in 0..=whole.boundaries() {
-        let disk = FaultyDisk::new();
+        let disk = FaultyDisk::over(start.crash(Crash::LostUnsynced));
         disk.lose_power_at(boundary);
         let acknowledged = workload(&disk);
         let torn = (0..seeds).map(|seed| Crash::Torn { seed: seed ^ (boundary << 16) });
