@@ -143,7 +143,7 @@ pub struct Standing {
     pub epoch: u64,
     /// Members that promised it.
     pub promised: usize,
-    /// Whether the primary and so many members promised that levels count: [`crate::Topology::establishing`].
+    /// Whether the primary and a majority have promised this epoch, now or ever: only then levels count.
     pub established: bool,
     /// Whether the primary and a majority promised, and none of those that did is ahead. A restored core accepts
     /// nothing before this is true; one whose log was never lost need not wait.
@@ -254,6 +254,12 @@ pub enum LeaderOutput {
         /// The new primary.
         candidate: NodeId,
     },
+    /// The primary and a majority have promised this epoch, so levels count from now on. The shell remembers it
+    /// durably with the topology, for [`Leader::assume_established`]: after a restart the primary alone is enough.
+    Established {
+        /// The epoch.
+        epoch: u64,
+    },
     /// Records go to this peer from `from` on; `head` is the end of our log.
     CatchUp {
         /// The peer.
@@ -283,6 +289,7 @@ pub struct Leader {
     granted: u64,
     promotion: Option<Promotion>,
     primary_silent_since: Micros,
+    established: bool,
     fenced: Option<u64>,
     greetings: u64,
     reads: u64,
@@ -403,6 +410,7 @@ impl Leader {
             granted: head.position,
             promotion: None,
             primary_silent_since: now,
+            established: false,
             fenced: None,
             greetings: 0,
             reads: 0,
@@ -419,6 +427,11 @@ impl Leader {
     #[cfg(feature = "sim")]
     pub(crate) fn plant(&mut self, bug: Option<crate::sim::Bug>) {
         self.planted = bug;
+    }
+
+    /// The shell remembers an earlier [`LeaderOutput::Established`] for this very topology.
+    pub fn assume_established(&mut self) {
+        self.established = true;
     }
 
     /// The members of the topology become the peers; who left is disconnected.
@@ -584,10 +597,29 @@ impl Leader {
             return Err(SwitchError::Fenced(epoch));
         }
         self.topology.topology.check_next(&next.topology)?;
-        let (promised, needed) = (self.standing().promised, self.topology.topology.establishing());
-        if promised < needed {
+        if !self.established {
+            let (promised, needed) = (self.standing().promised, self.topology.topology.majority());
             return Err(SwitchError::NotEstablished { promised, needed });
         }
+        self.switch(next, now)
+    }
+
+    /// A new topology by an operator's word that no other core node leads or is being restored: it may change as much
+    /// as it likes, and the one in force need not be established. For two members of which the primary is lost.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing changed.
+    pub fn handle_forced_topology(&mut self, next: SignedTopology, now: Micros) -> Result<(), SwitchError> {
+        if let Some(epoch) = self.fenced {
+            return Err(SwitchError::Fenced(epoch));
+        }
+        match self.topology.topology.check_next(&next.topology) {
+            Ok(()) | Err(TopologyError::Step) => self.switch(next, now),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn switch(&mut self, next: SignedTopology, now: Micros) -> Result<(), SwitchError> {
         let primary = next.topology.primary();
         if primary != self.topology.topology.primary() {
             let granted = self.granted;
@@ -598,6 +630,7 @@ impl Leader {
             self.primary_silent_since = now;
         }
         self.topology = next;
+        self.established = false;
         self.take_members(now);
         let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
         for node in nodes {
@@ -749,7 +782,6 @@ impl Leader {
         let topology = &self.topology.topology;
         let counted = || self.peers.iter().filter(|(_, peer)| peer.promised && peer.convicted.is_none());
         let promised = counted().count();
-        let promised_primary = counted().any(|(node, _)| *node == topology.primary());
         let mut ahead = counted().filter(|(_, peer)| peer.state == PeerState::Ahead);
         let behind = ahead.next().map(|(node, peer)| (*node, peer.reported));
         let placed = counted().filter(|(_, peer)| peer.state == PeerState::Shipping);
@@ -757,7 +789,7 @@ impl Leader {
         Standing {
             epoch: topology.epoch(),
             promised,
-            established: promised >= topology.establishing() && promised_primary,
+            established: self.established,
             confirmed: behind.is_none() && placed_primary && placed.count() >= topology.majority(),
             behind,
             fenced: self.fenced,
@@ -784,7 +816,7 @@ impl Leader {
 
     /// Through which position the primary's acks count.
     fn primary_position(&self) -> u64 {
-        let established = self.standing().established || planted!(self, CountsBeforeEstablished);
+        let established = self.established || planted!(self, CountsBeforeEstablished);
         if self.fenced.is_some() || !established {
             return 0;
         }
@@ -863,6 +895,7 @@ impl Leader {
                 self.witness(Evidence::RolledBack { node, acked, head: welcome.head });
             }
         }
+        self.establish();
         let floor = base.position.max(welcome.first.saturating_sub(1));
         let top = own.position.min(welcome.head.position);
         match CommonSearch::new(floor, top) {
@@ -882,6 +915,17 @@ impl Leader {
                 self.send(node, Frame::Begin { epoch, base, checkpoint }, now);
             }
             None => self.set_state(node, PeerState::Unreachable),
+        }
+    }
+
+    fn establish(&mut self) {
+        let topology = &self.topology.topology;
+        let promised = |(_, peer): &(&NodeId, &Peer)| peer.promised && peer.convicted.is_none();
+        let primary = self.peers.iter().filter(promised).any(|(node, _)| *node == topology.primary());
+        let enough = self.peers.iter().filter(promised).count() >= topology.majority();
+        if primary && enough && !self.established {
+            self.established = true;
+            self.outputs.push_back(LeaderOutput::Established { epoch: topology.epoch() });
         }
     }
 

@@ -157,15 +157,11 @@ impl Topology {
         self.members.iter().find(|member| member.node() == node)
     }
 
-    /// More than half of the members: how many a restored core has to hear.
+    /// More than half of the members: so many have to promise an epoch, the primary among them, before levels count
+    /// in it, and so many does a restored core have to hear. Any two majorities share a member, so of two documents
+    /// of one epoch at most one ever counts.
     pub fn majority(&self) -> usize {
         self.members.len() / 2 + 1
-    }
-
-    /// How many have to promise an epoch, the primary among them, before levels count in it: so many that every
-    /// majority holds one of them.
-    pub fn establishing(&self) -> usize {
-        self.members.len() - self.majority() + 1
     }
 
     /// Equal documents have equal ids.
