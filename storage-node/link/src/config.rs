@@ -16,7 +16,7 @@ const STREAMS_CEILING: u32 = 4096;
 /// `frames_underway_bytes_max` (frames being put together) plus twice the window (sent, unacknowledged).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {
-    /// Longest frame, in bytes, in either direction.
+    /// Longest frame, in bytes, in either direction. The default carries one longest record of the log.
     pub frame_bytes_max: u32,
     /// What a frame may take from its first byte to its last, besides its length over the minimum rate.
     pub frame_deadline: Duration,
@@ -55,10 +55,10 @@ pub struct LinkConfig {
 impl Default for LinkConfig {
     fn default() -> LinkConfig {
         LinkConfig {
-            frame_bytes_max: 8 << 20,
+            frame_bytes_max: (16 << 20) + (64 << 10),
             frame_deadline: Duration::from_secs(10),
             rate_bytes_per_second_min: 64 << 10,
-            frames_underway_bytes_max: 32 << 20,
+            frames_underway_bytes_max: 40 << 20,
             streams_max: 64,
             stream_window_bytes: 8 << 20,
             connection_window_bytes: 16 << 20,

@@ -95,6 +95,9 @@ impl Connection {
     }
 
     /// Closes the connection with a code of [`close`] or, from [`close::PROTOCOL`] on, of the protocol.
+    ///
+    /// The code is a courtesy: quinn sends it only if the congestion window has room at this moment. Otherwise the
+    /// other end learns by [`Closed::Reset`] or [`Closed::TimedOut`].
     pub fn close(&self, code: u32, reason: &str) {
         self.shared.close(code, reason);
     }

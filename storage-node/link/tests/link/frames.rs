@@ -192,6 +192,11 @@ async fn a_stream_given_up_says_so_to_both_ends() {
         }
     };
     assert_eq!(soon("the other end to hear of it", refused).await, FrameError::GivenUp(301));
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_with_a_code_and_a_reason() {
+    let (_server, _client, connection, other) = two(LinkConfig::default()).await;
     connection.close(close::PROTOCOL + 7, "a reason");
     let closed = soon("the end", other.closed()).await;
     assert_eq!(closed, Closed::ByPeer { code: close::PROTOCOL + 7, reason: "a reason".to_owned() });
