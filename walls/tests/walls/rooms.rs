@@ -15,6 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-store", &[]),
     ("dsm-proto", &["dsm-abi", "dsm-core"]),
     ("dsm-link", &["dsm-abi", "dsm-core", "dsm-crypto"]),
+    (
+        "dsm-storage-node",
+        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-proto", "dsm-link"],
+    ),
     ("dsm-host", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store"]),
     ("dsm-benches", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-host", "dsm-policy"]),
     ("dsm-walls", &[]),
@@ -119,6 +123,15 @@ fn only_the_host_has_a_wasm_runtime() {
         }
     }
     assert!(all_dependencies(package("dsm-host")).contains("wasmtime"));
+}
+
+#[test]
+fn a_storage_node_runs_no_policy_and_knows_no_core_node() {
+    // Tests of its own included: whatever a storage node can do, it can do without the host.
+    let found = all_dependencies(package("dsm-storage-node"));
+    for room in ["dsm-host", "dsm-policy", "wasmtime", "wasmparser", "wasm-encoder"] {
+        assert!(!found.contains(room), "a storage node must not depend on {room}");
+    }
 }
 
 #[test]

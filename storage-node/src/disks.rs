@@ -1,0 +1,80 @@
+//! Where a node's bytes lie, and the lock that keeps a second process out.
+//!
+//! | path | what | if it is lost |
+//! |---|---|---|
+//! | `log/` | segments of the log, in the store's format; records that were set aside | fetched again from others |
+//! | `policies/` | policy packages, named by their hash | fetched again from others |
+//! | `state/` | the promised topology, evidence | **the promise must not go back**: remove the node from the topology |
+//! | `storage.key` | the node's key, mode 0600 | a new key is a new member |
+//! | `lock` | locked by the process that has the directory open | nothing |
+
+use crate::{OpenError, Storage};
+use dsm_crypto::fill_random;
+use dsm_store::{Disk, LogConfig, RealDisk};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The disks of one node, locked against other processes for as long as this lives.
+pub(crate) struct Disks {
+    pub(crate) log: Arc<dyn Disk>,
+    pub(crate) blobs: Arc<dyn Disk>,
+    pub(crate) state: Arc<dyn Disk>,
+    /// The directory of the key file.
+    pub(crate) key: PathBuf,
+    _lock: Option<File>,
+}
+
+impl Disks {
+    pub(crate) fn open(storage: &Storage) -> Result<Disks, OpenError> {
+        match storage {
+            Storage::Directory(data) => {
+                let lock = lock_directory(data)?;
+                Ok(Disks {
+                    log: folder(data, "log")?,
+                    blobs: folder(data, "policies")?,
+                    state: folder(data, "state")?,
+                    key: data.clone(),
+                    _lock: Some(lock),
+                })
+            }
+            Storage::Disks { log, blobs, state, key } => Ok(Disks {
+                log: Arc::clone(log),
+                blobs: Arc::clone(blobs),
+                state: Arc::clone(state),
+                key: key.clone(),
+                _lock: None,
+            }),
+        }
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Disk { path: path.to_path_buf(), source }
+}
+
+/// Makes the directory if need be and locks it.
+fn lock_directory(data: &Path) -> Result<File, OpenError> {
+    std::fs::create_dir_all(data).map_err(failed(data))?;
+    let path = data.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed(data))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_path_buf())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(data)(source)),
+    }
+}
+
+fn folder(data: &Path, name: &str) -> Result<Arc<dyn Disk>, OpenError> {
+    let path = data.join(name);
+    let disk = RealDisk::open(&path).map_err(failed(&path))?;
+    Ok(Arc::new(disk))
+}
+
+/// How a storage node keeps its log.
+pub(crate) fn log_config() -> Result<LogConfig, OpenError> {
+    let mut salt = [0; 4];
+    fill_random(&mut salt).map_err(|error| OpenError::Key(error.to_string()))?;
+    Ok(LogConfig::new(u32::from_le_bytes(salt)))
+}
