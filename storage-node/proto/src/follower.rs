@@ -616,14 +616,15 @@ impl Follower {
         if after.position > self.tail.position {
             return self.nack(from, now);
         }
-        let overlap = (self.tail.position - after.position) as usize;
+        let behind = if planted!(self, AppendsTwice) { 0 } else { self.tail.position - after.position };
+        let overlap = usize::try_from(behind).unwrap_or(usize::MAX);
         if overlap > records.len() {
             // All of it is here already, unless the leader is on another history; its next frame shows that.
             return self.repeat_ack(from, now);
         }
         let fresh = records.split_off(overlap);
         let Some(reached) = after.after_all(&records) else { return };
-        if reached != self.tail && !planted!(self, ForgetsToCheckTheChain) {
+        if reached != self.tail && !planted!(self, ForgetsToCheckTheChain) && !planted!(self, AppendsTwice) {
             return self.diverged(from, reached, now);
         }
         let bytes = weight(&fresh);

@@ -288,7 +288,10 @@ pub struct Leader {
     /// The highest position for which a level with a primary was granted, or may have been before a restart.
     granted: u64,
     promotion: Option<Promotion>,
-    primary_silent_since: Micros,
+    /// The primary was heard, or made primary, then.
+    primary_heard: Micros,
+    /// When to look after the primary next.
+    look: Micros,
     established: bool,
     fenced: Option<u64>,
     greetings: u64,
@@ -409,7 +412,8 @@ impl Leader {
             peers: BTreeMap::new(),
             granted: head.position,
             promotion: None,
-            primary_silent_since: now,
+            primary_heard: now,
+            look: now,
             established: false,
             fenced: None,
             greetings: 0,
@@ -509,6 +513,10 @@ impl Leader {
             Frame::Alive { epoch: asked, head } => {
                 if asked == epoch {
                     peer.reported = head;
+                    if planted!(self, TrustsHeartbeats) {
+                        peer.durable = peer.cursor;
+                        self.outputs.push_back(LeaderOutput::Acked { peer: from, head });
+                    }
                 }
             }
             Frame::Refuse(refusal) => self.refused(from, refusal, verifier),
@@ -627,7 +635,7 @@ impl Leader {
                 return Err(SwitchError::NotCaughtUp { granted });
             }
             self.promotion = None;
-            self.primary_silent_since = now;
+            self.primary_heard = now;
         }
         self.topology = next;
         self.established = false;
@@ -731,12 +739,7 @@ impl Leader {
             let step = waits.then(|| peer.step.plus(self.config.answer_timeout));
             step.into_iter().fold(beat.min(silence), Micros::min)
         });
-        let failover = self.config.failover.filter(|_| self.peers.len() >= 3);
-        let watch = failover.map(|span| {
-            let asked = self.promotion.and_then(|promotion| promotion.asked);
-            let asked = asked.map_or(self.primary_silent_since, |asked| asked.max(self.primary_silent_since));
-            asked.plus(span)
-        });
+        let watch = (self.config.failover.is_some() || self.promotion.is_some()).then_some(self.look);
         peers.chain(watch).min()
     }
 
@@ -814,8 +817,8 @@ impl Leader {
         nodes.filter(|node| self.durable(*node) >= position.max(1)).collect()
     }
 
-    /// Through which position the primary's acks count.
-    fn primary_position(&self) -> u64 {
+    /// Through which position the level is [`Level::Primary`] or higher.
+    pub fn primary_position(&self) -> u64 {
         let established = self.established || planted!(self, CountsBeforeEstablished);
         if self.fenced.is_some() || !established {
             return 0;
@@ -1164,24 +1167,26 @@ impl Leader {
     /// Failover: with three members or more, a silent primary is replaced by the most advanced follower, if a
     /// majority answers.
     fn watch_primary(&mut self, now: Micros) {
+        if now < self.look {
+            return;
+        }
+        self.look = now.plus(self.config.heartbeat);
         let Some(span) = self.config.failover else { return };
         let primary = self.topology.topology.primary();
         let is_live = |peer: &Peer| {
-            peer.connected
-                && peer.convicted.is_none()
-                && peer.heard.is_some_and(|heard| now.since(heard) < span)
+            peer.connected && peer.convicted.is_none() && peer.heard.is_some_and(|heard| now.since(heard) < span)
         };
         if self.peers.get(&primary).is_some_and(is_live) {
-            self.primary_silent_since = now;
+            self.primary_heard = now;
             if self.promotion.is_some_and(|promotion| promotion.automatic) {
                 self.promotion = None;
             }
             return;
         }
-        if now.since(self.primary_silent_since) < span || self.peers.len() < 3 || self.promotion.is_some() {
+        let silent = now.since(self.primary_heard) >= span;
+        if !silent || self.peers.len() < 3 || self.promotion.is_some() {
             return;
         }
-        self.primary_silent_since = now;
         let live = self.peers.iter().filter(|(_, peer)| is_live(peer));
         if live.clone().count() < self.topology.topology.majority() {
             return;

@@ -33,6 +33,8 @@ pub mod limit;
 pub mod reconcile;
 pub mod restore;
 pub mod search;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod topology;
 
 pub use follower::{AppendFailure, ConnectionId, Follower, FollowerConfig, FollowerOutput, FollowerStatus};
