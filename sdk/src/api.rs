@@ -7,6 +7,7 @@
 
 mod operation;
 mod problem;
+mod replication;
 mod text;
 
 pub use operation::{
@@ -14,6 +15,10 @@ pub use operation::{
     ParentView, RecoveryView, SignatureView, TransitionView,
 };
 pub use problem::{DenialView, EquivocationRef, FaultView, PROBLEM_TYPE_PREFIX, Problem, ShortfallView};
+pub use replication::{
+    AddPeerRequest, ChangedTopology, MatrixView, MemberView, PeerRequest, ReachView, ReplicationView,
+    TopologyView,
+};
 pub use text::{FieldView, Hex, PolicyCid, PolicyCidError, ValueView};
 
 pub use crate::receipt::Amount;
@@ -622,6 +627,9 @@ pub struct StatusView {
     pub storage_full: bool,
     /// Why the node acknowledges nothing any more.
     pub stopped: Option<String>,
+    /// The storage nodes; absent if this node has no replication.
+    #[serde(default)]
+    pub replication: Option<ReplicationView>,
 }
 
 /// The answer of the health route: the process answers.

@@ -7,13 +7,14 @@
 //! may be repeated; submissions may).
 
 use crate::api::{
-    AccountProofView, AccountView, AccountsPage, AssetProofView, BatchAnswer, BatchResult, CheckpointView,
-    EquivocationsAnswer, FieldView, HealthView, HistoryPage, InboxPage, LogEvent, PoliciesPage, PolicyCid,
-    PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView, TokenInfo, TokenProofView, TokensPage,
-    TransitionView, ViewAnswer, ViewRequest, limit,
+    AccountProofView, AccountView, AccountsPage, AddPeerRequest, AssetProofView, BatchAnswer, BatchResult,
+    ChangedTopology, CheckpointView, EquivocationsAnswer, FieldView, HealthView, Hex, HistoryPage, InboxPage,
+    LogEvent, MatrixView, PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy,
+    StatusView, TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest,
+    limit,
 };
 use crate::receipt::{Durability, Receipt};
-use dsm_abi::{AccountId, CreditId, PolicyId, TokenId, TransitionId, Value, encode};
+use dsm_abi::{AccountId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
 use dsm_core::SignedTransition;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
@@ -333,6 +334,47 @@ impl Client {
     /// [`ClientError`].
     pub fn take_checkpoint(&self) -> Result<CheckpointView, ClientError> {
         self.post("/v1/checkpoints", JSON, b"{}")
+    }
+
+    /// Who keeps the log besides the core node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn topology(&self) -> Result<TopologyView, ClientError> {
+        self.get("/v1/topology")
+    }
+
+    /// Asks each storage node how far it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn topology_matrix(&self) -> Result<MatrixView, ClientError> {
+        self.get("/v1/topology/matrix")
+    }
+
+    /// Adds a storage node, by its address and its ML-DSA-65 public key; without a key the core node must know it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn add_peer(&self, address: &str, key: Option<Vec<u8>>) -> Result<ChangedTopology, ClientError> {
+        let request = AddPeerRequest { address: address.to_owned(), key: key.map(Hex) };
+        self.post("/v1/topology/peers", JSON, &json(&request)?)
+    }
+
+    /// Removes a storage node; its log stays as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn remove_peer(&self, node: Digest, force: bool) -> Result<ChangedTopology, ClientError> {
+        self.post("/v1/topology/remove", JSON, &json(&PeerRequest { node, force })?)
+    }
+
+    /// Makes a storage node the primary, once it has the whole log.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn promote(&self, node: Digest, force: bool) -> Result<ChangedTopology, ClientError> {
+        self.post("/v1/topology/promote", JSON, &json(&PeerRequest { node, force })?)
     }
 
     /// How the node does.

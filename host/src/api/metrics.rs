@@ -1,7 +1,9 @@
 //! The node's counters as OpenMetrics text.
 
 use crate::node::{BUCKETS_US, Histogram, Node};
+use crate::replicate::Replication;
 use axum::http::StatusCode;
+use dsm_sdk::api::MemberView;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,11 +76,67 @@ pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
     ] {
         page.histogram(name, help, histogram);
     }
+    if let Some(replication) = node.replication() {
+        replication_families(&mut page, replication);
+    }
     let classes = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let counted: Vec<_> = classes.into_iter().zip(&http.classes).collect();
     page.counters("dsm_http_requests", "HTTP requests by class of status.", "status", &counted);
     page.0.push_str("# EOF\n");
     page.0
+}
+
+/// Replication to the storage nodes.
+fn replication_families(page: &mut Page, replication: &Replication) {
+    let (view, (counts, link)) = (replication.view(), replication.counts());
+    for (name, help, value) in [
+        ("dsm_replication_acks", "Acknowledgements of storage nodes whose signature verified.", counts.acks),
+        ("dsm_replication_appends", "Frames of records sent.", counts.appends),
+        ("dsm_replication_records", "Records sent.", counts.records),
+        ("dsm_replication_record_bytes", "Bytes of the records sent.", counts.record_bytes),
+        ("dsm_replication_evidence", "Pieces of evidence of a fault that were stored.", counts.evidence),
+        ("dsm_replication_failovers", "Primaries replaced because they were silent.", counts.failovers),
+        ("dsm_replication_lies", "Answers of storage nodes that were not what they should be.", counts.lies),
+        ("dsm_replication_packages", "Policy packages fetched from storage nodes.", counts.packages),
+        ("dsm_replication_adopted", "Records fetched because a storage node was ahead.", counts.adopted),
+        (
+            "dsm_link_refused",
+            "Handshakes that were refused.",
+            link.refused.iter().map(|(_, count)| count).sum(),
+        ),
+        ("dsm_link_connect_failed", "Connections that did not come about.", link.connect_failed),
+        ("dsm_link_sent_bytes", "Bytes of the frames sent.", link.frame_bytes_sent),
+        ("dsm_link_received_bytes", "Bytes of the frames received.", link.frame_bytes_received),
+        ("dsm_link_frames_too_slow", "Frames that took longer than their time.", link.frames_too_slow),
+        ("dsm_link_frames_too_long", "Frames that were longer than allowed.", link.frames_too_long),
+    ] {
+        page.counter(name, help, value);
+    }
+    page.gauge("dsm_replication_epoch", "The epoch of the topology; 0 without one.", view.epoch);
+    page.gauge(
+        "dsm_replication_leading",
+        "1 while this node may write.",
+        u64::from(view.standing == "leading"),
+    );
+    page.gauge("dsm_replication_members", "Storage nodes of the topology.", view.members.len() as u64);
+    type Read = fn(&MemberView) -> u64;
+    let families: [(&str, &str, Read); 5] = [
+        ("dsm_replication_lag_records", "Records that a storage node has not acknowledged.", |one| one.lag),
+        ("dsm_replication_acked_position", "The last position that a storage node acknowledged.", |one| {
+            one.acked
+        }),
+        ("dsm_replication_in_flight_bytes", "Bytes sent and not acknowledged.", |one| one.bytes_in_flight),
+        ("dsm_replication_connected", "1 while a storage node is connected.", |one| {
+            u64::from(!matches!(one.state.as_str(), "absent" | "refused"))
+        }),
+        ("dsm_replication_primary", "1 for the primary.", |one| u64::from(one.primary)),
+    ];
+    for (name, help, read) in families {
+        page.head(name, "gauge", help);
+        for member in &view.members {
+            page.line(format_args!("{name}{{node=\"{}\"}} {}", member.node, read(member)));
+        }
+    }
 }
 
 struct Page(String);

@@ -15,6 +15,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod submit;
+mod topology;
 
 use crate::node::Node;
 use axum::Router;

@@ -82,6 +82,8 @@ fn schemas() -> Value {
     let mut schemas = json!({
         "SubmitRequest": closed(json!({ "signed": hex() }), &["signed"]),
         "BatchRequest": closed(json!({ "signed": { "type": "array", "maxItems": 1000, "items": hex() } }), &["signed"]),
+        "AddPeerRequest": closed(json!({ "address": text(), "key": hex() }), &["address"]),
+        "PeerRequest": closed(json!({ "node": id(), "force": { "type": "boolean" } }), &["node"]),
         "ViewRequest": closed(json!({ "query": text(), "args": { "type": "array" } }), &["query"]),
         "Problem": open(
             json!({ "type": text(), "title": text(), "status": number(), "detail": text(), "code": text(),

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem details. The status of each code stands in one function.
 
 use crate::node::{NodeError, StageError, SubmitError, ViewError};
+use crate::replicate::ReplicationError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dsm_core::Refusal;
@@ -24,8 +25,11 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         | "policy_exists"
         | "moved_since_checkpoint"
         | "no_checkpoint" => StatusCode::CONFLICT,
+        "peer_exists" | "topology_refused" | "not_caught_up" | "not_established" | "not_promoted"
+        | "no_replication" => StatusCode::CONFLICT,
         "overloaded" | "no_verdict" | "stopped" | "staged_full" | "not_replicated" | "not_leading"
-        | "behind" | "fenced" => StatusCode::SERVICE_UNAVAILABLE,
+        | "behind" | "fenced" | "not_promised" => StatusCode::SERVICE_UNAVAILABLE,
+        "topology_damaged" | "node_key" => StatusCode::INTERNAL_SERVER_ERROR,
         "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
         "storage" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -116,6 +120,12 @@ fn refused(refusal: Refusal) -> Failure {
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Failure {
+        Failure::coded(error.code(), &error)
+    }
+}
+
+impl From<ReplicationError> for Failure {
+    fn from(error: ReplicationError) -> Failure {
         Failure::coded(error.code(), &error)
     }
 }

@@ -1,6 +1,6 @@
 //! The routes, once, as data: the router and the OpenAPI document are both made from this table.
 
-use super::{Api, events, ledger, submit as submissions};
+use super::{Api, events, ledger, submit as submissions, topology};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, get, post};
@@ -46,6 +46,12 @@ pub(super) enum Name {
     LatestCheckpoint,
     Checkpoint,
     Events,
+    Topology,
+    Matrix,
+    AddPeer,
+    RemovePeer,
+    Promote,
+    TopologyEvents,
     Status,
     Health,
     Ready,
@@ -249,6 +255,57 @@ pub(super) const ROUTES: &[Route] = &[
             Text("text/event-stream"),
         )],
     },
+    Route {
+        path: "/v1/topology",
+        operations: &[read(
+            Name::Topology,
+            "Who keeps the log besides this node, and how far each is.",
+            Json("TopologyView"),
+        )],
+    },
+    Route {
+        path: "/v1/topology/matrix",
+        operations: &[read(
+            Name::Matrix,
+            "Asks each storage node where it stands, and compares its log with this node's.",
+            Json("MatrixView"),
+        )],
+    },
+    Route {
+        path: "/v1/topology/peers",
+        operations: &[write(
+            Name::AddPeer,
+            "Adds a storage node, which has to prove the key.",
+            Json("AddPeerRequest"),
+            Json("ChangedTopology"),
+        )],
+    },
+    Route {
+        path: "/v1/topology/remove",
+        operations: &[write(
+            Name::RemovePeer,
+            "Removes a storage node; its log stays as it is.",
+            Json("PeerRequest"),
+            Json("ChangedTopology"),
+        )],
+    },
+    Route {
+        path: "/v1/topology/promote",
+        operations: &[write(
+            Name::Promote,
+            "Makes a storage node the primary as soon as it holds everything that was acknowledged.",
+            Json("PeerRequest"),
+            Json("ChangedTopology"),
+        )],
+    },
+    Route {
+        path: "/v1/topology/events",
+        operations: &[read(
+            Name::TopologyEvents,
+            "Follows the storage nodes: a server-sent event with all of them whenever one has moved.",
+            Text("text/event-stream"),
+        )],
+    },
     Route { path: "/v1/status", operations: &[read(Name::Status, "How the node does.", Json("StatusView"))] },
     Route {
         path: "/v1/health",
@@ -305,6 +362,12 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
                 events::events(api, query, headers, stopped.clone())
             })
         }
+        Name::Topology => get(topology::list),
+        Name::Matrix => get(topology::matrix),
+        Name::AddPeer => post(topology::add),
+        Name::RemovePeer => post(topology::remove),
+        Name::Promote => post(topology::promote),
+        Name::TopologyEvents => get(move |api: State<Api>| topology::events(api, stopped.clone())),
         Name::Status => get(ledger::status),
         Name::Health => get(ledger::health),
         Name::Ready => get(ledger::ready),

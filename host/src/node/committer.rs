@@ -3,6 +3,7 @@
 //! After a failed fsync nothing is acknowledged any more and the node has to be opened again. On a full device
 //! it keeps what it has in hand, refuses the rest and tries again.
 
+use super::adopt::AdoptReply;
 use super::history::{History, index_entry};
 use super::identity::Identity;
 use super::intake::Arrival;
@@ -10,7 +11,7 @@ use super::metrics::count;
 use super::sequencer::CheckpointReply;
 use super::{Shared, SubmitError};
 use crossbeam_channel::Receiver;
-use dsm_abi::{Digest, TransitionId, encode};
+use dsm_abi::{AccountId, Digest, StateId, TransitionId, encode};
 use dsm_core::{
     Accepted, Applied, Checkpoint, CheckpointSignature, Entry, EquivocationProof, Refusal, SignedCheckpoint,
     SignedTransition, Snapshot,
@@ -37,8 +38,20 @@ pub(super) enum Item {
     Stale { signed: Box<SignedTransition>, refusal: Refusal, arrival: Arrival },
     /// Roots to be signed.
     Checkpoint { checkpoint: Box<Checkpoint>, snapshot: Arc<Snapshot>, reply: Option<CheckpointReply> },
+    /// Records of this node's own history, checked, that a storage node still had.
+    Adopted { adoptions: Vec<Adoption>, version: u64, reply: AdoptReply },
     /// Nothing moved since the last checkpoint.
     LastCheckpoint { reply: Option<CheckpointReply> },
+}
+
+/// A record taken over from a storage node.
+pub(super) struct Adoption {
+    pub(super) payload: Vec<u8>,
+    /// The position before it.
+    pub(super) after: u64,
+    pub(super) index: IndexEntry,
+    pub(super) checkpoint: Option<(Box<SignedCheckpoint>, Arc<Snapshot>)>,
+    pub(super) equivocation: Option<(AccountId, StateId)>,
 }
 
 impl Item {
@@ -48,7 +61,7 @@ impl Item {
             Item::Accepted { arrival, .. } | Item::Stale { arrival, .. } => {
                 arrival.answer(Err(SubmitError::Stopped));
             }
-            Item::Checkpoint { .. } | Item::LastCheckpoint { .. } => {}
+            Item::Checkpoint { .. } | Item::LastCheckpoint { .. } | Item::Adopted { .. } => {}
         }
     }
 }
@@ -89,6 +102,7 @@ enum Waiting {
     Receipt { receipt: Box<Receipt>, version: u64, arrival: Arrival },
     Checkpoint { signed: Box<SignedCheckpoint>, snapshot: Arc<Snapshot>, reply: Option<CheckpointReply> },
     Conflict { proof: Box<EquivocationProof>, arrival: Arrival },
+    Adopted { version: u64 },
 }
 
 /// A record that waits for the next fsync, with what it adds to the index.
@@ -133,6 +147,7 @@ impl Committer {
         let mut waiting = Vec::with_capacity(batch.len());
         let mut stale = Vec::new();
         let mut repeated = Vec::new();
+        let mut adopters = Vec::new();
         for item in batch {
             match item {
                 Item::Accepted { applied, version, arrival } => {
@@ -143,9 +158,17 @@ impl Committer {
                 }
                 Item::Stale { signed, refusal, arrival } => stale.push((signed, refusal, arrival)),
                 Item::LastCheckpoint { reply } => repeated.extend(reply),
+                Item::Adopted { adoptions, version, reply } => {
+                    for adoption in adoptions {
+                        waiting.push(self.append_adopted(adoption, version)?);
+                    }
+                    adopters.push(reply);
+                }
             }
         }
         self.sync(waiting)?;
+        // Whoever asked may have gone away.
+        adopters.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
         let mut conflicts = Vec::new();
         for (signed, refusal, arrival) in stale {
             conflicts.extend(self.resolve_stale(*signed, refusal, arrival)?);
@@ -196,6 +219,27 @@ impl Committer {
         Ok(Unsynced { appended, entry: IndexEntry::default(), waiting })
     }
 
+    /// Appends the bytes that the storage node has, at the place that they have there.
+    fn append_adopted(&mut self, adoption: Adoption, version: u64) -> Result<Unsynced, String> {
+        let (head, _) = self.log.head();
+        if head != adoption.after {
+            return Err(format!("a record that follows {} was to be adopted behind {head}", adoption.after));
+        }
+        let appended =
+            self.log.append(RECORD_KIND, &adoption.payload).map_err(|error| error.to_string())?;
+        if let Some((account, state)) = adoption.equivocation {
+            self.shared.history.add_equivocation(account, state, appended.position);
+        }
+        let waiting = match adoption.checkpoint {
+            Some((signed, snapshot)) => {
+                self.checkpoint = Some(signed.checkpoint.clone());
+                Waiting::Checkpoint { signed, snapshot, reply: None }
+            }
+            None => Waiting::Adopted { version },
+        };
+        Ok(Unsynced { appended, entry: adoption.index, waiting })
+    }
+
     /// One fsync for everything that waits, then the answers.
     fn sync(&self, unsynced: Vec<Unsynced>) -> Result<(), String> {
         if unsynced.is_empty() {
@@ -220,6 +264,7 @@ impl Committer {
                         drop(reply.send(*signed));
                     }
                 }
+                Waiting::Adopted { version } => durable_version = Some(version),
                 Waiting::Conflict { proof, arrival } => {
                     self.shared.metrics.equivocations.fetch_add(1, Ordering::Relaxed);
                     arrival.answer(Err(SubmitError::Conflict(proof)));

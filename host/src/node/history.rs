@@ -53,7 +53,7 @@ fn new_key_sets(transition: &Transition) -> impl Iterator<Item = &KeySet> {
 }
 
 /// Decodes a record's payload.
-pub(super) fn decode_entry(position: u64, payload: &[u8]) -> Result<Entry, NodeError> {
+pub(crate) fn decode_entry(position: u64, payload: &[u8]) -> Result<Entry, NodeError> {
     decode(payload, RECORD_BYTES_MAX).map_err(|_| NodeError::Record(position))
 }
 
@@ -84,6 +84,11 @@ impl History {
         let index = self.index.read();
         let index = index.as_ref().ok_or_else(|| NodeError::Stopped("the node is closed".into()))?;
         Ok(ask(index)?)
+    }
+
+    /// Reads the durable log from any thread.
+    pub(super) fn reader(&self) -> LogReader {
+        self.reader.clone()
     }
 
     /// The last durable record.

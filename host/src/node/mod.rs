@@ -6,6 +6,7 @@
 //!
 //! Left out on purpose: HTTP, JSON, command lines, WASM (that is `engine`).
 
+mod adopt;
 mod clock;
 mod committer;
 mod config;
@@ -14,6 +15,7 @@ mod history;
 mod identity;
 mod intake;
 mod metrics;
+pub(crate) mod offline;
 mod open;
 mod prove;
 mod read;
@@ -28,12 +30,16 @@ pub use error::{NodeError, OpenError, StageError, SubmitError, ViewError};
 pub use metrics::{BUCKETS_US, Histogram, Metrics};
 pub use read::Status;
 pub use replicas::{Replicas, Standing};
+
+pub(crate) use adopt::Adopted;
+pub(crate) use replicas::Holdings;
 pub use shelf::Shelf;
 
 use crate::engine::Engine;
 use dsm_abi::NetworkId;
 use dsm_core::{Ledger, NetworkGenesis, SignedCheckpoint, Snapshot};
 use dsm_sdk::receipt::{Durability, Receipt};
+use dsm_store::LogReader;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -62,6 +68,7 @@ struct Shared {
     shelf: Arc<Shelf>,
     metrics: Metrics,
     replicas: Replicas,
+    replication: std::sync::OnceLock<crate::replicate::Replication>,
     /// The level that a submission waits for if it asks for none.
     durability: Durability,
     /// How long a submission waits for its level.
@@ -112,6 +119,26 @@ impl Node {
         self.0.shared.replicas.check(level.unwrap_or(self.0.shared.durability))
     }
 
+    /// The level that a submission waits for if it asks for none.
+    pub fn default_durability(&self) -> Durability {
+        self.0.shared.durability
+    }
+
+    /// Replication to storage nodes, if it was started.
+    pub fn replication(&self) -> Option<&crate::replicate::Replication> {
+        self.0.shared.replication.get()
+    }
+
+    /// The one replication of this node; a second one is passed over.
+    pub(crate) fn attach(&self, replication: crate::replicate::Replication) {
+        drop(self.0.shared.replication.set(replication));
+    }
+
+    /// Reads the durable log.
+    pub(crate) fn log(&self) -> LogReader {
+        self.0.shared.history.reader()
+    }
+
     /// What the node knows of its storage nodes.
     pub fn replicas(&self) -> &Replicas {
         &self.0.shared.replicas
@@ -143,6 +170,11 @@ impl Node {
     /// The policies that this node holds.
     pub fn shelf(&self) -> &Shelf {
         &self.0.shared.shelf
+    }
+
+    /// The policies, for a task of its own.
+    pub(crate) fn shelf_handle(&self) -> Arc<Shelf> {
+        Arc::clone(&self.0.shared.shelf)
     }
 
     /// What the node counts.

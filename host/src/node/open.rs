@@ -209,6 +209,7 @@ fn start(
         shelf: Arc::new(shelf),
         metrics: Metrics::default(),
         replicas: Default::default(),
+        replication: Default::default(),
         durability: config.durability,
         durability_wait: config.durability_wait,
         started: std::time::Instant::now(),

@@ -45,10 +45,14 @@ impl Standing {
 }
 
 /// How far each storage node's signed acknowledgements go.
-#[derive(Debug, Clone, Default)]
-struct Holdings {
-    primary: Option<Digest>,
-    members: BTreeMap<Digest, u64>,
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Holdings {
+    /// The primary.
+    pub(crate) primary: Option<Digest>,
+    /// Levels count through this position: the primary's word, once enough members promised the epoch.
+    pub(crate) counted: u64,
+    /// Every member, with the last position that it acknowledged.
+    pub(crate) members: BTreeMap<Digest, u64>,
 }
 
 impl Holdings {
@@ -57,7 +61,7 @@ impl Holdings {
         let primary = self.primary.filter(holds);
         let others = self.members.keys().filter(|node| Some(**node) != self.primary && holds(node));
         let nodes: Vec<Digest> = primary.into_iter().chain(others.copied()).collect();
-        (Durability::of(primary.is_some(), nodes.len()), nodes)
+        (Durability::of(primary.is_some() && self.counted >= position, nodes.len()), nodes)
     }
 }
 
@@ -94,33 +98,12 @@ impl Replicas {
         self.leading.store(standing == Standing::Leading, Ordering::Release);
     }
 
-    /// The members that there are from now on, and who of them is the primary. What was acknowledged stays.
-    pub(crate) fn set_members(&self, primary: Digest, members: impl IntoIterator<Item = Digest>) {
-        self.holdings.send_modify(|held| {
-            let before = std::mem::take(&mut held.members);
-            let acked = |node: &Digest| before.get(node).copied().unwrap_or(0);
-            held.members = members.into_iter().map(|node| (node, acked(&node))).collect();
-            held.primary = Some(primary);
-        });
-    }
-
-    /// A member's log is durable through `position`, by its own signed word.
-    pub(crate) fn acked(&self, node: &Digest, position: u64) {
-        self.holdings.send_if_modified(|held| match held.members.get_mut(node) {
-            Some(acked) if *acked < position => {
-                *acked = position;
-                true
-            }
-            Some(_) | None => false,
-        });
-    }
-
-    /// A member's acknowledgements do not count any more: it went back behind them.
-    pub(crate) fn forget(&self, node: &Digest) {
-        self.holdings.send_modify(|held| {
-            if let Some(acked) = held.members.get_mut(node) {
-                *acked = 0;
-            }
+    /// What storage nodes hold from now on.
+    pub(crate) fn set_holdings(&self, holdings: Holdings) {
+        self.holdings.send_if_modified(|held| {
+            let changed = *held != holdings;
+            *held = holdings;
+            changed
         });
     }
 
@@ -174,23 +157,23 @@ mod tests {
 
     #[test]
     fn a_level_counts_the_primary_and_only_members_that_acked_so_far() {
-        let replicas = Replicas::default();
-        replicas.set_members(B, [A, B, C]);
-        let reached = |position| replicas.holdings.borrow().reached(position);
-        assert_eq!(reached(1), (Durability::Local, vec![]));
-        replicas.acked(&A, 10);
-        assert_eq!(reached(10), (Durability::Local, vec![A]), "the primary has not acked");
-        replicas.acked(&B, 5);
-        assert_eq!(reached(5), (Durability::Replicated(2), vec![B, A]));
-        assert_eq!(reached(6), (Durability::Local, vec![A]));
-        replicas.acked(&B, 3);
-        assert_eq!(reached(5).0, Durability::Replicated(2), "an ack does not go back");
-        replicas.acked(&Digest([9; 32]), 10);
-        assert_eq!(reached(5).1, vec![B, A], "a stranger's ack counts for nothing");
-        replicas.set_members(A, [A, C]);
-        assert_eq!(reached(10), (Durability::Primary, vec![A]));
-        replicas.forget(&A);
-        assert_eq!(reached(1), (Durability::Local, vec![]));
+        let held = |counted, members: &[(Digest, u64)]| Holdings {
+            primary: Some(B),
+            counted,
+            members: members.iter().copied().collect(),
+        };
+        let rows = [
+            (held(0, &[]), 1, Durability::Local, vec![]),
+            (held(0, &[(A, 10)]), 10, Durability::Local, vec![A]),
+            (held(5, &[(A, 10), (B, 5)]), 5, Durability::Replicated(2), vec![B, A]),
+            (held(5, &[(A, 10), (B, 5), (C, 4)]), 6, Durability::Local, vec![A]),
+            // Too few members promised the epoch: nothing counts, whoever holds it.
+            (held(0, &[(A, 10), (B, 10)]), 5, Durability::Local, vec![B, A]),
+            (held(10, &[(A, 3), (B, 10)]), 7, Durability::Primary, vec![B]),
+        ];
+        for (holdings, position, level, nodes) in rows {
+            assert_eq!(holdings.reached(position), (level, nodes), "{holdings:?} at {position}");
+        }
     }
 
     #[test]
@@ -201,7 +184,8 @@ mod tests {
             replicas.check(Durability::Primary),
             Err(SubmitError::TooFewStorageNodes { members: 0, .. })
         ));
-        replicas.set_members(A, [A, B]);
+        let members = [(A, 0), (B, 0)].into_iter().collect();
+        replicas.set_holdings(Holdings { primary: Some(A), counted: 0, members });
         assert!(replicas.check(Durability::Replicated(2)).is_ok());
         assert!(replicas.check(Durability::Replicated(3)).is_err());
     }

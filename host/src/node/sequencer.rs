@@ -1,6 +1,7 @@
 //! The one writer: gives each verified transition its time, asks the policies, applies the rules and moves the
 //! heads in memory. Everything it does is in [`Event`]; everything that follows goes to the committer, in order.
 
+use super::adopt::{AdoptReply, Adopted};
 use super::committer::Item;
 use super::intake::Arrival;
 use super::metrics::count;
@@ -17,6 +18,8 @@ pub(super) enum Event {
     Verified(Box<VerifiedTransition>, Arrival),
     /// Somebody wants a checkpoint now.
     Checkpoint(CheckpointReply),
+    /// A storage node has records that this node lacks.
+    Adopt(Vec<Adopted>, AdoptReply),
 }
 
 /// Where a checkpoint is sent once it is durable; dropped without an answer if the node stops.
@@ -28,6 +31,7 @@ impl Event {
         match self {
             Event::Verified(_, arrival) => arrival.answer(Err(SubmitError::Stopped)),
             Event::Checkpoint(reply) => drop(reply),
+            Event::Adopt(_, reply) => drop(reply),
         }
     }
 }
@@ -52,6 +56,7 @@ impl Sequencer {
                 match event {
                     Event::Verified(verified, arrival) => self.transition(*verified, arrival),
                     Event::Checkpoint(reply) => self.checkpoint(Some(reply)),
+                    Event::Adopt(records, reply) => self.adopt(records, reply),
                 }
             }
             self.hand_over();

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Cryptography for policies.
 pub(super) struct PolicyCrypto;
@@ -44,6 +45,9 @@ pub struct Shelf {
     /// Staged and not published.
     staged: RwLock<BTreeSet<PolicyId>>,
     staged_max: usize,
+    /// Published, and the package is not here or cannot be read.
+    missing: RwLock<BTreeSet<PolicyId>>,
+    lost: Notify,
     verifier: Verifier,
 }
 
@@ -62,6 +66,8 @@ impl Shelf {
             held: RwLock::default(),
             staged: RwLock::default(),
             staged_max: config.staged_max,
+            missing: RwLock::default(),
+            lost: Notify::new(),
             verifier,
         };
         for blob in shelf.blobs.list()? {
@@ -101,6 +107,57 @@ impl Shelf {
     /// The policy is published: it does not count as staged any more.
     pub(super) fn published(&self, policy: &PolicyId) {
         self.staged.write().remove(policy);
+        if !self.held.read().contains_key(policy) {
+            self.missing.write().insert(*policy);
+        }
+    }
+
+    /// Policies that are published and cannot be run, because their packages are not here.
+    pub fn missing(&self) -> Vec<PolicyId> {
+        self.missing.read().iter().copied().collect()
+    }
+
+    /// Returns when another package is found missing.
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// Takes a package that somebody sent if it is one of a policy that is missing: verified, admitted and stored as
+    /// if it were staged. `None` if it is not missing.
+    ///
+    /// # Errors
+    /// [`StageError`]; nothing was stored.
+    pub(crate) fn adopt(&self, bytes: &[u8]) -> Result<Option<PolicyId>, StageError> {
+        let verified = Package::decode(bytes)?.verify(&self.verifier)?;
+        let policy = verified.policy();
+        if !self.missing.read().contains(&policy) {
+            return Ok(None);
+        }
+        let blob = self.admit(&verified)?;
+        self.hold(&verified, blob);
+        self.staged.write().remove(&policy);
+        self.missing.write().remove(&policy);
+        Ok(Some(policy))
+    }
+
+    /// The names of the packages of all published policies that are here, by the hash of their bytes.
+    pub(crate) fn readable(&self) -> Vec<Digest> {
+        let (held, staged, missing) = (self.held.read(), self.staged.read(), self.missing.read());
+        let published =
+            held.iter().filter(|(policy, _)| !staged.contains(*policy) && !missing.contains(*policy));
+        published.map(|(_, held)| Digest(held.blob)).collect()
+    }
+
+    /// A package by the hash of its bytes, which are hashed again.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        self.blobs.get(&digest.0)
+    }
+
+    pub(crate) fn verifier(&self) -> Verifier {
+        self.verifier
     }
 
     /// Verifies and admits a package and stores it durably, so that it can be published.
@@ -113,13 +170,18 @@ impl Shelf {
         if self.staged.read().len() >= self.staged_max {
             return Err(StageError::StagedFull(self.staged_max));
         }
+        let blob = self.admit(&verified)?;
+        self.hold(&verified, blob);
+        Ok(policy)
+    }
+
+    /// Passes the module through the gate and stores the package.
+    fn admit(&self, verified: &VerifiedPackage) -> Result<[u8; 32], StageError> {
         let module = self.engine().admit(&verified.package().module)?;
         if *module.description() != verified.document().description {
             return Err(StageError::DescriptionMismatch);
         }
-        let blob = self.blobs.put(&encode(verified.package()))?;
-        self.hold(&verified, blob);
-        Ok(policy)
+        Ok(self.blobs.put(&encode(verified.package()))?)
     }
 
     /// The package of a policy, hashed again.
@@ -133,10 +195,15 @@ impl Shelf {
         self.held.read().get(policy).map(|held| held.document.clone())
     }
 
-    fn module(&self, held: &Held) -> Result<Arc<Module>, String> {
-        let load = || {
-            let bytes = self.blobs.get(&held.blob).ok()?;
-            Some(Package::decode(&bytes).ok()?.module)
+    fn module(&self, policy: &PolicyId, held: &Held) -> Result<Arc<Module>, String> {
+        let load = || match self.blobs.get(&held.blob) {
+            Ok(bytes) => Some(Package::decode(&bytes).ok()?.module),
+            Err(error) => {
+                tracing::error!(%error, policy = %policy, "the package of a policy cannot be read");
+                self.missing.write().insert(*policy);
+                self.lost.notify_one();
+                None
+            }
         };
         self.cache.module(held.module, Instant::now(), load).map_err(|error| error.to_string())
     }
@@ -145,7 +212,7 @@ impl Shelf {
     pub(super) fn runnable(&self, policy: &PolicyId) -> Result<(Arc<Module>, u64), String> {
         let held = self.held.read().get(policy).cloned();
         let held = held.ok_or_else(|| format!("the package of policy {policy} is missing"))?;
-        Ok((self.module(&held)?, held.document.fuel_limit))
+        Ok((self.module(policy, &held)?, held.document.fuel_limit))
     }
 
     /// A judge over these policies that counts what it does.

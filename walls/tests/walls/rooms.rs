@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "dsm-storage-node",
         &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-proto", "dsm-link"],
     ),
-    ("dsm-host", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store"]),
+    ("dsm-host", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-link", "dsm-proto", "dsm-sdk", "dsm-store"]),
     ("dsm-benches", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-host", "dsm-policy"]),
     ("dsm-walls", &[]),
 ];
