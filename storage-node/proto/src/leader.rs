@@ -143,7 +143,8 @@ pub struct Standing {
     pub epoch: u64,
     /// Members that promised it.
     pub promised: usize,
-    /// Whether the primary and a majority have promised this epoch, now or ever: only then levels count.
+    /// Whether a majority has promised this epoch and the primary's log was found to be part of ours, now or ever:
+    /// only then levels count and the topology may change.
     pub established: bool,
     /// Whether the primary and a majority promised, and none of those that did is ahead. A restored core accepts
     /// nothing before this is true; one whose log was never lost need not wait.
@@ -254,7 +255,7 @@ pub enum LeaderOutput {
         /// The new primary.
         candidate: NodeId,
     },
-    /// The primary and a majority have promised this epoch, so levels count from now on. The shell remembers it
+    /// A majority has promised this epoch and the primary's log is part of ours: levels count from now on. The shell remembers it
     /// durably with the topology, for [`Leader::assume_established`]: after a restart the primary alone is enough.
     Established {
         /// The epoch.
@@ -921,12 +922,15 @@ impl Leader {
         }
     }
 
+    /// The epoch counts from the moment when a majority has promised it and the primary's log is part of ours: before
+    /// that, the primary may hold what another writer acknowledged and we never saw.
     fn establish(&mut self) {
         let topology = &self.topology.topology;
         let promised = |(_, peer): &(&NodeId, &Peer)| peer.promised && peer.convicted.is_none();
-        let primary = self.peers.iter().filter(promised).any(|(node, _)| *node == topology.primary());
+        let primary = self.peers.get(&topology.primary());
+        let placed = primary.is_some_and(|peer| peer.promised && peer.state == PeerState::Shipping);
         let enough = self.peers.iter().filter(promised).count() >= topology.majority();
-        if primary && enough && !self.established {
+        if placed && enough && !self.established {
             self.established = true;
             self.outputs.push_back(LeaderOutput::Established { epoch: topology.epoch() });
         }
@@ -962,7 +966,10 @@ impl Leader {
                     self.decide(node, now);
                 }
             }
-            Found::Common(head) => self.place(node, head, now),
+            Found::Common(head) => {
+                let fork = search.search.is_fork();
+                self.place(node, head, fork, now);
+            }
             Found::Nothing => {
                 peer.search = None;
                 peer.state = PeerState::Unreachable;
@@ -998,13 +1005,18 @@ impl Leader {
         }
     }
 
-    /// The logs are equal through `common` and differ behind it, or one of them ends there.
-    fn place(&mut self, node: NodeId, common: Head, now: Micros) {
+    /// The logs are equal through `common`. Behind it they differ, if it is a fork; otherwise one of them ended there
+    /// when the search began.
+    fn place(&mut self, node: NodeId, common: Head, fork: bool, now: Micros) {
         let (own, epoch) = (self.head, self.epoch());
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.search = None;
         if peer.reported.position > common.position {
-            if common == own {
+            if !fork && own.position > common.position {
+                // Ours has grown during the search: what lies behind was not compared yet.
+                return self.greet(node, now);
+            }
+            if !fork {
                 peer.state = PeerState::Ahead;
                 let head = peer.reported;
                 self.outputs.push_back(LeaderOutput::Behind { peer: node, head });
@@ -1022,6 +1034,7 @@ impl Leader {
             peer.durable = common;
         }
         peer.rewind(common);
+        self.establish();
         self.outputs.push_back(LeaderOutput::CatchUp { peer: node, from: common, head: own });
         // An empty append asks for an ack of what is there, so that it counts.
         let append = Append { epoch, after: common, records: Vec::new() };

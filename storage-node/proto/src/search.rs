@@ -50,6 +50,11 @@ impl CommonSearch {
         }
     }
 
+    /// Whether a difference was seen. Without one, the common part ends where the search was told to end.
+    pub fn is_fork(&self) -> bool {
+        self.differs.is_some()
+    }
+
     /// Both digests at `position`, which [`CommonSearch::next`] asked for.
     pub fn compared(&mut self, position: u64, mine: Digest, theirs: Digest) {
         if self.next() != Found::Compare(position) {

@@ -19,6 +19,8 @@ pub(super) struct Node {
     pub(super) disk: Disk,
     pub(super) follower: Option<Follower>,
     life: u64,
+    /// Counts what makes a sync under way worthless.
+    syncs: u64,
     pub(super) paused_until: Micros,
     pub(super) slow_until: Micros,
     pub(super) full_until: Micros,
@@ -40,6 +42,7 @@ impl Node {
             disk: Disk::default(),
             follower: None,
             life: 0,
+            syncs: 0,
             paused_until: Micros(0),
             slow_until: Micros(0),
             full_until: Micros(0),
@@ -98,6 +101,7 @@ impl World {
             return false;
         }
         node.life += 1;
+        node.syncs += 1;
         node.disk.crash(&mut self.random);
         self.drop_connections(Actor::Node(index));
         true
@@ -190,7 +194,7 @@ impl World {
     pub(super) fn node_synced(&mut self, index: usize, life: u64, len: usize) {
         let retries = self.has(Bug::RetriesFsync);
         let node = &mut self.nodes[index];
-        let Some(follower) = node.follower.as_mut().filter(|_| node.life == life && node.syncing) else {
+        let Some(follower) = node.follower.as_mut().filter(|_| node.syncs == life && node.syncing) else {
             return;
         };
         node.syncing = false;
@@ -212,7 +216,7 @@ impl World {
 
     fn node_start_sync(&mut self, index: usize) {
         let node = &self.nodes[index];
-        let (len, life) = (node.disk.len(), node.life);
+        let (len, life) = (node.disk.len(), node.syncs);
         if !node.syncing && len as u64 > node.disk.synced() {
             self.nodes[index].syncing = true;
             let delay = self.disk_delay(index);
@@ -369,7 +373,7 @@ impl World {
         if node.full_until > now {
             node.disk.discard_unsynced();
             node.syncing = false;
-            node.life += 1;
+            node.syncs += 1;
             return follower.handle_append_failed(&AppendFailure::Full);
         }
         let fits = node.disk.end() == after;
