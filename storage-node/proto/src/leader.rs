@@ -240,7 +240,8 @@ pub enum LeaderOutput {
         /// Its topology, verified.
         topology: SignedTopology,
     },
-    /// The peer has a longer log of the same history. Accept nothing; fetch what is missing, check it, append it.
+    /// The peer has a longer log of the same history. Accept nothing; fetch what is missing, check it, append it. Said
+    /// again after a while.
     Behind {
         /// The peer.
         peer: NodeId,
@@ -538,10 +539,8 @@ impl Leader {
         self.head = head;
         let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
         for node in nodes {
-            let caught_up = self.peers.get(&node).is_some_and(|peer| {
-                peer.connected && peer.state == PeerState::Ahead && peer.reported.position <= head.position
-            });
-            if caught_up {
+            let ahead = |peer: &Peer| peer.connected && peer.state == PeerState::Ahead;
+            if self.peers.get(&node).is_some_and(ahead) {
                 self.greet(node, now);
             }
             self.pump(node);
@@ -700,7 +699,11 @@ impl Leader {
         let late = now.since(peer.step) >= answer_timeout;
         let said = peer.said;
         match peer.state {
-            PeerState::Greeting | PeerState::Comparing | PeerState::SettingAside | PeerState::Beginning
+            PeerState::Greeting
+            | PeerState::Comparing
+            | PeerState::SettingAside
+            | PeerState::Beginning
+            | PeerState::Ahead
                 if late =>
             {
                 self.greet(node, now);
@@ -734,7 +737,8 @@ impl Leader {
                 PeerState::Greeting
                 | PeerState::Comparing
                 | PeerState::SettingAside
-                | PeerState::Beginning => true,
+                | PeerState::Beginning
+                | PeerState::Ahead => true,
                 _ => false,
             };
             let step = waits.then(|| peer.step.plus(self.config.answer_timeout));
