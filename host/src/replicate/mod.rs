@@ -291,9 +291,12 @@ impl Replication {
         let primary = topology.as_ref().map(|signed| signed.topology.primary());
         let asked: Vec<_> = members
             .map(|member| {
-                let (link, node) = (self.0.endpoint.clone(), self.0.node.clone());
+                let (endpoint, node) = (self.0.endpoint.clone(), self.0.node.clone());
+                let line = self.0.state.borrow().lines.get(&member.node()).cloned().unwrap_or_default();
                 let is_primary = Some(member.node()) == primary;
-                tokio::spawn(async move { view::reach(&link, &node, member, is_primary, MATRIX_TIME).await })
+                tokio::spawn(async move {
+                    view::reach(&endpoint, line.connection, &node, member, is_primary, MATRIX_TIME).await
+                })
             })
             .collect();
         let mut rows = Vec::with_capacity(asked.len());

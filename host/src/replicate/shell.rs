@@ -773,6 +773,7 @@ impl Shell {
         self.told = Instant::now();
         for link in self.links.values_mut() {
             link.told.round_trip = link.connection.as_ref().map(Connection::round_trip);
+            link.told.connection.clone_from(&link.connection);
         }
         let standing = self.leader.as_ref().map(Leader::standing);
         let state = State {

@@ -4,7 +4,7 @@ use super::fetch;
 use super::peer::resolve;
 use crate::node::Node;
 use dsm_abi::Digest;
-use dsm_link::Endpoint;
+use dsm_link::{Connection, Endpoint};
 use dsm_proto::fetch::{Answer, NodeStatus, Query};
 use dsm_proto::{Member, NodeId, PeerState, PeerStatus, SignedTopology};
 use dsm_sdk::api::{Hex, MemberView, ReachView, ReplicationView};
@@ -43,6 +43,7 @@ pub(crate) struct Line {
     pub(crate) connections: u64,
     pub(crate) round_trip: Option<Duration>,
     pub(crate) trouble: Option<String>,
+    pub(crate) connection: Option<Connection>,
 }
 
 /// Where replication stands.
@@ -120,9 +121,10 @@ fn state_word(state: &PeerState, lag: u64, began: u64) -> &'static str {
     }
 }
 
-/// Asks one storage node where it stands, on a connection of its own.
+/// Asks one storage node where it stands, on the connection that there is or a new one.
 pub(super) async fn reach(
     endpoint: &Endpoint,
+    connection: Option<Connection>,
     node: &Node,
     member: Member,
     primary: bool,
@@ -143,7 +145,7 @@ pub(super) async fn reach(
         trouble: None,
     };
     let begun = Instant::now();
-    let asked = tokio::time::timeout(time, ask_status(endpoint, &member)).await;
+    let asked = tokio::time::timeout(time, ask_status(endpoint, connection, &member)).await;
     match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
         Ok(status) => {
             view.reached = true;
@@ -161,10 +163,19 @@ pub(super) async fn reach(
     view
 }
 
-async fn ask_status(endpoint: &Endpoint, member: &Member) -> Result<NodeStatus, String> {
-    let address = resolve(member.address()).await?;
-    let connection = endpoint.connect(address, Digest(member.node().0)).await;
-    let connection = connection.map_err(|error| error.to_string())?;
+async fn ask_status(
+    endpoint: &Endpoint,
+    connection: Option<Connection>,
+    member: &Member,
+) -> Result<NodeStatus, String> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let address = resolve(member.address()).await?;
+            let connected = endpoint.connect(address, Digest(member.node().0)).await;
+            connected.map_err(|error| error.to_string())?
+        }
+    };
     match fetch::ask(&connection, Query::Status).await.map_err(|error| error.to_string())? {
         Answer::Status(status) => Ok(status),
         other => Err(format!("it answered {}", fetch::word(&other))),

@@ -19,7 +19,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "dsm-storage-node",
         &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-proto", "dsm-link"],
     ),
-    ("dsm-host", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-link", "dsm-proto", "dsm-sdk", "dsm-store"]),
+    (
+        "dsm-host",
+        // The storage node for the demonstration alone, see `only_the_demonstration_has_storage_nodes`.
+        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-link", "dsm-proto", "dsm-sdk", "dsm-storage-node", "dsm-store"],
+    ),
     ("dsm-benches", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-host", "dsm-policy"]),
     ("dsm-walls", &[]),
 ];

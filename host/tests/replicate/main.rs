@@ -1,0 +1,9 @@
+//! Replication from outside: levels, topology, fencing, restoration, with real storage nodes over real QUIC.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
+mod cluster;
+mod levels;
+#[path = "../node/world.rs"]
+#[allow(dead_code)] // the world of another test, which uses more of it
+mod world;
