@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     let mut total = Report::default();
     let mut runs = 0u64;
     let mut failed = 0u64;
-    for seed in (first..first.saturating_add(seeds)).take_while(|_| began.elapsed() < Duration::from_secs(seconds)) {
+    for seed in
+        (first..first.saturating_add(seeds)).take_while(|_| began.elapsed() < Duration::from_secs(seconds))
+    {
         let options = Options::from_seed(seed);
         match sim::run(&options) {
             Ok(report) => total.add(&report),
@@ -34,7 +36,10 @@ fn main() -> ExitCode {
     println!("{:.1} simulated hours per minute", total.simulated.0 as f64 / real as f64 / 60.0);
     println!("{} times real time", total.simulated.0 / real);
     println!("{} thousand events a second", total.events * 1000 / real);
-    println!("{} crashes, {} partitions, {} restores, {} fenced", total.crashes, total.partitions, total.restores, total.fenced);
+    println!(
+        "{} crashes, {} partitions, {} restores, {} fenced",
+        total.crashes, total.partitions, total.restores, total.fenced
+    );
     println!("{} acks and {} receipts checked", total.acks, total.acknowledged);
     println!("{} repaired, {} set aside, {} convicted", total.repaired, total.set_aside, total.convicted);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

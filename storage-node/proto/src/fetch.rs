@@ -247,10 +247,14 @@ struct Job {
     records: Vec<Record>,
     reached: Head,
     bytes: usize,
+    /// The records came and lead elsewhere. Whoever has another history there is no liar, so the peer is asked which
+    /// digest it has at the end: if it names the one wanted, it sent other records than it has.
+    suspect: bool,
 }
 
 impl Job {
     fn forget(&mut self) {
+        self.suspect = false;
         self.records.clear();
         self.bytes = 0;
         if let Want::Records { after, .. } = self.want {
@@ -306,6 +310,7 @@ impl Fetcher {
             records: Vec::new(),
             reached: Head::EMPTY,
             bytes: 0,
+            suspect: false,
         };
         job.forget();
         self.jobs.insert(id, job);
@@ -406,6 +411,7 @@ impl Fetcher {
         job.due = now.plus(self.config.answer_timeout);
         let query = match job.want {
             Want::Blob { digest, bytes_max } => Query::Blob { digest, bytes_max },
+            Want::Records { until, .. } if job.suspect => Query::DigestAt { position: until.position },
             Want::Records { bytes_max, .. } => {
                 let left = bytes_max.saturating_sub(job.bytes as u32);
                 let from = job.reached.position.saturating_add(1);
@@ -445,7 +451,14 @@ fn check_answer(job: &mut Job, answer: Answer, believes: bool) -> Progress {
             }
             Progress::Complete(Fetched::Blob(bytes))
         }
-        (Want::Records { until, bytes_max, .. }, Answer::Records(mut records)) => {
+        (Want::Records { until, .. }, Answer::Digest(digest)) if job.suspect => {
+            if digest == until.digest {
+                Progress::Wrong(PeerFault::WrongContent)
+            } else {
+                Progress::Absent
+            }
+        }
+        (Want::Records { until, bytes_max, .. }, Answer::Records(mut records)) if !job.suspect => {
             let (until, bytes_max) = (*until, *bytes_max as usize);
             let left = until.position.saturating_sub(job.reached.position);
             records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -462,7 +475,8 @@ fn check_answer(job: &mut Job, answer: Answer, believes: bool) -> Progress {
                 return Progress::Complete(Fetched::Records(core::mem::take(&mut job.records)));
             }
             if reached.position == until.position {
-                return Progress::Wrong(PeerFault::WrongContent);
+                job.forget();
+                job.suspect = true;
             }
             Progress::More
         }

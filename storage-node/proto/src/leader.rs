@@ -331,6 +331,8 @@ struct Peer {
     /// Acked through here, in this run.
     durable: Head,
     last_ack: Option<Ack>,
+    /// Known to be common when shipping began.
+    common: Head,
     /// The end of what was sent since the last rewind.
     cursor: Head,
     /// The ends of the frames sent and not acked, and their bytes.
@@ -368,6 +370,7 @@ impl Peer {
             reported: Head::EMPTY,
             durable: Head::EMPTY,
             last_ack: None,
+            common: Head::EMPTY,
             cursor: Head::EMPTY,
             sent: VecDeque::new(),
             in_flight: 0,
@@ -387,9 +390,14 @@ impl Peer {
         self.reading = None;
     }
 
+    /// From where to send again: acked, or found to be common.
+    fn floor(&self) -> Head {
+        if self.durable.position > self.common.position { self.durable } else { self.common }
+    }
+
     /// The digest at `position` if this peer's own bookkeeping knows it.
     fn known(&self, position: u64) -> Option<Digest> {
-        let heads = self.sent.iter().map(|(head, _)| head).chain([&self.cursor, &self.durable]);
+        let heads = self.sent.iter().map(|(head, _)| head).chain([&self.cursor, &self.durable, &self.common]);
         heads.into_iter().find(|head| head.position == position).map(|head| head.digest)
     }
 }
@@ -474,7 +482,8 @@ impl Leader {
             peer.connected = false;
             peer.search = None;
             peer.unchecked = None;
-            peer.rewind(peer.durable);
+            peer.common = Head::EMPTY;
+            peer.rewind(Head::EMPTY);
             if !matches!(peer.state, PeerState::Refused(_) | PeerState::Convicted(_)) {
                 peer.state = PeerState::Disconnected;
             }
@@ -710,7 +719,7 @@ impl Leader {
             }
             PeerState::Shipping if late && !peer.sent.is_empty() => {
                 peer.step = now;
-                let back = peer.durable;
+                let back = peer.floor();
                 self.resend(node, back, now);
             }
             _ => {}
@@ -719,7 +728,13 @@ impl Leader {
             && let Some(peer) = self.peers.get(&node)
         {
             let acked = peer.durable.position;
+            let after = peer.cursor;
+            let unacked = peer.state == PeerState::Shipping && peer.sent.is_empty() && acked < after.position;
             self.send(node, Frame::Heartbeat { epoch, head, acked }, now);
+            if unacked {
+                // The question for an ack was lost, or its answer.
+                self.send(node, Frame::Append(Append { epoch, after, records: Vec::new() }), now);
+            }
             self.pump(node);
         }
     }
@@ -884,7 +899,8 @@ impl Leader {
         peer.search = None;
         peer.unchecked = None;
         peer.step = now;
-        peer.rewind(peer.durable);
+        peer.common = Head::EMPTY;
+        peer.rewind(Head::EMPTY);
         self.send(node, Frame::Hello(hello), now);
     }
 
@@ -1037,6 +1053,7 @@ impl Leader {
         if peer.durable.position > common.position {
             peer.durable = common;
         }
+        peer.common = common;
         peer.rewind(common);
         self.establish();
         self.outputs.push_back(LeaderOutput::CatchUp { peer: node, from: common, head: own });
@@ -1084,7 +1101,7 @@ impl Leader {
             Some(digest) if digest == nack.tail.digest => self.resend(node, nack.tail, now),
             Some(_) if peer.resends.take(max, span, now) => self.greet(node, now),
             None if nack.tail.position < peer.cursor.position => {
-                let back = peer.durable;
+                let back = peer.floor();
                 self.resend(node, back, now);
             }
             // No budget; or it is ahead of what was sent since the last rewind, and its ack will say so.
@@ -1191,7 +1208,9 @@ impl Leader {
         let Some(span) = self.config.failover else { return };
         let primary = self.topology.topology.primary();
         let is_live = |peer: &Peer| {
-            peer.connected && peer.convicted.is_none() && peer.heard.is_some_and(|heard| now.since(heard) < span)
+            peer.connected
+                && peer.convicted.is_none()
+                && peer.heard.is_some_and(|heard| now.since(heard) < span)
         };
         if self.peers.get(&primary).is_some_and(is_live) {
             self.primary_heard = now;

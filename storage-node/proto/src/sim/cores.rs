@@ -42,6 +42,8 @@ pub(super) struct Core {
     /// Restored: takes nothing before it is confirmed.
     unconfirmed: bool,
     behind: bool,
+    /// A claim that its peer could not back with records. Twice the same is a lie; once, its log may have changed.
+    unbacked: Option<(NodeId, Head)>,
     fetcher: Fetcher,
     jobs: BTreeMap<JobId, Job>,
     asked: Micros,
@@ -50,7 +52,7 @@ pub(super) struct Core {
 #[derive(Clone, Copy)]
 enum Job {
     Restore { epoch: u64 },
-    CatchUp { peer: NodeId, faulty: bool },
+    CatchUp { peer: NodeId, until: Head, faulty: bool },
     Repair { position: u64 },
 }
 
@@ -75,6 +77,7 @@ impl Core {
             fetching: false,
             unconfirmed: false,
             behind: false,
+            unbacked: None,
             fetcher: Fetcher::new(FetchConfig::default()),
             jobs: BTreeMap::new(),
             asked: Micros(0),
@@ -582,7 +585,7 @@ impl World {
         }
         let want = Want::Records { after: core.disk.synced_head(), until: head, bytes_max: 64 << 20 };
         if let Some(job) = core.fetcher.start(want, &[peer], now) {
-            core.jobs.insert(job, Job::CatchUp { peer, faulty: false });
+            core.jobs.insert(job, Job::CatchUp { peer, until: head, faulty: false });
         }
     }
 
@@ -675,18 +678,14 @@ impl World {
                         let core = &mut self.cores[index];
                         core.fetching = false;
                     }
-                    Some(Job::CatchUp { peer, faulty: true }) => {
-                        if let Some(leader) = &mut self.cores[index].leader {
-                            leader.handle_fault(peer, Fault::FalseHead);
-                        }
-                    }
-                    Some(Job::CatchUp { peer, faulty: false }) => {
-                        // Nobody answered; a new greeting will say again who is ahead.
-                        if let Some(connection) = self.cores[index].connections.remove(&peer) {
-                            if let Some(leader) = &mut self.cores[index].leader {
-                                leader.handle_disconnected(peer);
+                    Some(Job::CatchUp { peer, until, faulty }) => {
+                        let core = &mut self.cores[index];
+                        if faulty && core.unbacked == Some((peer, until)) {
+                            if let Some(leader) = &mut core.leader {
+                                leader.handle_fault(peer, Fault::FalseHead);
                             }
-                            self.close(connection, false);
+                        } else if faulty {
+                            core.unbacked = Some((peer, until));
                         }
                     }
                     Some(Job::Repair { .. }) | None => {}
@@ -694,7 +693,7 @@ impl World {
             }
             FetchOutput::Fault { peer, fault } => {
                 for job in self.cores[index].jobs.values_mut() {
-                    if let Job::CatchUp { peer: ahead, faulty } = job {
+                    if let Job::CatchUp { peer: ahead, faulty, .. } = job {
                         *faulty |=
                             *ahead == peer && matches!(fault, PeerFault::Denied | PeerFault::WrongContent);
                     }

@@ -673,7 +673,11 @@ impl World {
             let node = &self.nodes[self.node_index(member.node())?];
             if node.disk.synced_head() != head {
                 let found = node.disk.synced_head();
-                return Some(alloc::format!("node {} is at {found:?}, the core at {head:?}", node.index));
+                let (rot, state) = (&core.disk.rotten, leader.status());
+                let node = node.index;
+                return Some(alloc::format!(
+                    "node {node} is at {found:?}, the core at {head:?}: {rot:?} {state:?}"
+                ));
             }
             if !node.disk.rotten.is_empty() {
                 return Some(alloc::format!("node {} has not repaired {:?}", node.index, node.disk.rotten));
