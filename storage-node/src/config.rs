@@ -80,6 +80,8 @@ pub struct StorageConfig {
     pub scrub_interval: Duration,
     /// Between two comparisons of blobs with another member.
     pub anti_entropy_interval: Duration,
+    /// A segment of the log that has reached this size gets no further records; retention removes whole segments.
+    pub segment_bytes: u64,
     /// Whether everything has to happen on the runtime's own thread, as a simulation needs.
     pub one_thread: bool,
     /// A socket to use in place of one of the operating system at [`StorageConfig::listen`].
@@ -110,6 +112,7 @@ impl StorageConfig {
             accept_dilithium3: false,
             scrub_interval: Duration::from_secs(24 * 3600),
             anti_entropy_interval: Duration::from_secs(60),
+            segment_bytes: 64 << 20,
             one_thread: false,
             socket: None,
         }

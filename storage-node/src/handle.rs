@@ -10,7 +10,7 @@ use dsm_abi::{Digest, decode};
 use dsm_core::PublicKey;
 use dsm_link::Endpoint;
 use dsm_proto::{Evidence, Head, NodeId, Promise};
-use dsm_store::archive;
+use dsm_store::{LogConfig, archive};
 use parking_lot::{Mutex, RwLock};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) public_key: PublicKey,
     pub(crate) core: NodeId,
     pub(crate) retention: Retention,
+    pub(crate) log_config: LogConfig,
     pub(crate) vault: Vault,
     pub(crate) endpoint: Endpoint,
     pub(crate) metrics: Metrics,

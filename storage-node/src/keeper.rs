@@ -15,7 +15,7 @@ use crate::vault::{Stamp, Stamps, checkpoint_of};
 use dsm_abi::{Digest, encode};
 use dsm_core::PublicKey;
 use dsm_proto::{AppendFailure, Evidence, Head, Promise, Record};
-use dsm_store::{Disk, Log, LogConfig, LogError};
+use dsm_store::{Disk, Log, LogError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -104,7 +104,6 @@ struct Waiting {
 
 /// What the keeper needs besides a prepared log.
 pub(crate) struct Keeping {
-    pub(crate) log_config: LogConfig,
     pub(crate) core: PublicKey,
     /// Where the small files lie.
     pub(crate) state: Arc<dyn Disk>,
@@ -367,7 +366,7 @@ impl Keeper {
 
     fn begin(&mut self, base: Head) -> Result<Option<Head>, String> {
         let disk = Arc::clone(&self.shared.vault.disk);
-        match Log::begin(disk, self.keeping.log_config.clone(), base.position, base.digest.0) {
+        match Log::begin(disk, self.shared.log_config.clone(), base.position, base.digest.0) {
             Ok((log, _)) => {
                 self.log = self.shared.vault.set_log(log);
                 tracing::info!(position = base.position, "the log begins behind a checkpoint");

@@ -7,12 +7,12 @@
 //! While something damaged waits for repair the node acknowledges nothing: its acks say that everything before them is
 //! here.
 
+use crate::OpenError;
 use crate::authors::{Arrived, AuthorError, Authors, RECORD_BYTES_MAX};
 use crate::handle::Shared;
 use crate::peers::{AskError, Peers, blocking};
 use crate::status::ScrubView;
 use crate::vault::{Offered, Stamps, checkpoint_of};
-use crate::{OpenError, disks};
 use dsm_abi::Digest as Address;
 use dsm_proto::fetch::{Answer, FetchConfig, FetchOutput, Fetched, Fetcher, PeerFault, Query, Want};
 use dsm_proto::reconcile::Reconcile;
@@ -83,7 +83,7 @@ impl From<AuthorError> for NotReady {
 /// Opens the log and follows it from its first record to its last. Signatures up to `believed` were checked when they
 /// were appended; those behind it are checked now, and a tail that fails is set aside.
 pub(crate) fn prepare(shared: &Shared, mut authors: Authors, believed: u64) -> Result<Prepared, NotReady> {
-    let config = disks::log_config().map_err(NotReady::Failed)?;
+    let config = shared.log_config.clone();
     let (log, report) = Log::open(Arc::clone(&shared.vault.disk), config)?;
     if let Some(cut) = report.cut {
         tracing::warn!(
@@ -418,7 +418,7 @@ impl Mender {
     /// One try at what keeps the log from being opened, then at what is damaged inside. The position up to which the
     /// log was proven to be this node's own.
     async fn salvage_once(&self) -> Result<u64, RepairError> {
-        let config = disks::log_config().map_err(|_| LogError::Poisoned)?;
+        let config = self.shared.log_config.clone();
         let mut salvage = Salvage::open(Arc::clone(&self.shared.vault.disk), config)?;
         let mut believed = u64::MAX;
         for Stretch { first, last } in salvage.wanted() {

@@ -20,7 +20,7 @@ use dsm_proto::{
     Ack, AppendFailure, ConnectionId, Follower, FollowerConfig, FollowerOutput, Frame, Head, Micros, NodeId,
     Promise, Refusal, limit,
 };
-use dsm_store::Disk;
+use dsm_store::{Disk, LogConfig};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -120,6 +120,7 @@ impl StorageNode {
             public_key: PublicKey { suite: Suite::MlDsa65, bytes: key.public_key().to_vec() },
             core: NodeId::of(&transport),
             retention: config.retention,
+            log_config: LogConfig { segment_bytes: config.segment_bytes, ..disks::log_config()? },
             vault,
             endpoint,
             metrics: Metrics::default(),
@@ -395,10 +396,6 @@ impl Running {
             scrubs_asked,
             ..
         } = self;
-        let log_config = match disks::log_config() {
-            Ok(log_config) => log_config,
-            Err(error) => return Ended::Failed(error.to_string()),
-        };
         shared.damage(false);
         tasks.spawn(Arc::clone(mender).gather(config.anti_entropy_interval));
         tasks.spawn(Arc::clone(mender).watch(config.scrub_interval, scrubs_asked));
@@ -409,13 +406,7 @@ impl Running {
         let (jobs, jobs_sent) = mpsc::unbounded_channel();
         let (notes, notes_sent) = mpsc::unbounded_channel();
         let (alive, mut working) = mpsc::channel(1);
-        let keeping = Keeping {
-            log_config,
-            core: core.clone(),
-            state: Arc::clone(&disks.state),
-            journal,
-            _alive: alive,
-        };
+        let keeping = Keeping { core: core.clone(), state: Arc::clone(&disks.state), journal, _alive: alive };
         let stages = Stages::new(Arc::clone(&shared), prepared, keeping);
         if let Err(error) = stages.run(jobs_sent, notes_sent, config.one_thread) {
             return Ended::Failed(format!("threads could not be started: {error}"));
@@ -555,8 +546,13 @@ impl Loop {
         if self.draining && matches!(frame, Frame::Append(_) | Frame::SetAside { .. } | Frame::Begin { .. }) {
             return;
         }
-        if let Frame::Heartbeat { head, .. } = &frame {
-            self.shared.core_head.store(head.position, Ordering::Relaxed);
+        match &frame {
+            Frame::Heartbeat { head, .. } => self.shared.core_head.store(head.position, Ordering::Relaxed),
+            Frame::Append(append) => {
+                let end = append.after.position.saturating_add(append.records.len() as u64);
+                self.shared.core_head.fetch_max(end, Ordering::Relaxed);
+            }
+            _ => {}
         }
         self.follower.handle_frame(connection, frame, now, &self.verifier);
     }

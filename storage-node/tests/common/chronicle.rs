@@ -37,6 +37,7 @@ pub(crate) struct Chronicle {
     pub(crate) packages: BTreeMap<PolicyId, Vec<u8>>,
     last: Option<Checkpoint>,
     entropy: u64,
+    now_ms: u64,
 }
 
 /// Knows packages; is never asked to judge.
@@ -81,10 +82,30 @@ impl Chronicle {
             packages: BTreeMap::new(),
             last: None,
             entropy: 0,
+            now_ms: NOW_MS,
             genesis,
         };
         chronicle.push(&Entry::Genesis(chronicle.genesis.clone()));
         chronicle
+    }
+
+    /// The same history once more, to be continued otherwise.
+    pub(crate) fn fork(&self) -> Chronicle {
+        let again =
+            |key: &SecretKey| SecretKey::from_secret_bytes(key.suite(), &key.to_secret_bytes()).unwrap();
+        let owners = self.owners.iter();
+        Chronicle {
+            node: again(&self.node),
+            genesis: self.genesis.clone(),
+            ledger: self.ledger.clone(),
+            owners: owners.map(|owner| Owner { account: owner.account, key: again(&owner.key) }).collect(),
+            records: self.records.clone(),
+            digests: self.digests.clone(),
+            packages: self.packages.clone(),
+            last: self.last.clone(),
+            entropy: self.entropy,
+            now_ms: self.now_ms,
+        }
     }
 
     pub(crate) fn network(&self) -> NetworkId {
@@ -125,13 +146,13 @@ impl Chronicle {
         self.entropy += 1;
         let mut entropy = [0; 32];
         entropy[..8].copy_from_slice(&self.entropy.to_le_bytes());
-        Draft::new(self.network(), Window::around(NOW_MS), entropy)
+        Draft::new(self.network(), Window::around(self.now_ms), entropy)
     }
 
     /// What the node records for a transition that it accepts.
     pub(crate) fn accept(&mut self, signed: SignedTransition) -> Accepted {
         let verified = signed.verify(self.network(), &self.ledger, &Verifier::new()).unwrap();
-        let approved = self.ledger.judge(verified, NOW_MS, &mut Shelf(&self.packages)).unwrap();
+        let approved = self.ledger.judge(verified, self.now_ms, &mut Shelf(&self.packages)).unwrap();
         let changes = self.ledger.settle(approved).unwrap();
         Accepted::from(self.ledger.commit(changes))
     }
@@ -226,10 +247,25 @@ impl Chronicle {
         SignedCheckpoint { checkpoint, signatures }
     }
 
+    /// The checkpoint that [`Chronicle::checkpoint`] would write, in canonical bytes.
+    pub(crate) fn node_checkpoint(&mut self) -> Vec<u8> {
+        let key = self.node_secret();
+        encode(&self.signed_checkpoint(&key))
+    }
+
+    /// The core node's key once more.
+    fn node_secret(&self) -> SecretKey {
+        SecretKey::from_secret_bytes(self.node.suite(), &self.node.to_secret_bytes()).unwrap()
+    }
+
+    /// Time goes by.
+    pub(crate) fn pass_days(&mut self, days: u64) {
+        self.now_ms += days * 24 * 3600 * 1000;
+    }
+
     /// Writes a checkpoint; its position.
     pub(crate) fn checkpoint(&mut self) -> u64 {
-        let secret = self.node.to_secret_bytes();
-        let key = SecretKey::from_secret_bytes(self.node.suite(), &secret).unwrap();
+        let key = self.node_secret();
         let signed = self.signed_checkpoint(&key);
         self.last = Some(signed.checkpoint.clone());
         self.push(&Entry::Checkpoint(Box::new(signed)));
