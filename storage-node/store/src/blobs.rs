@@ -201,7 +201,7 @@ impl Blobs {
 }
 
 /// 64 lower-case hexadecimal digits.
-fn hex(id: &Digest) -> String {
+pub(crate) fn hex(id: &Digest) -> String {
     id.iter().fold(String::with_capacity(64), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string does not fail");
         text
@@ -209,7 +209,7 @@ fn hex(id: &Digest) -> String {
 }
 
 /// The digest that [`hex`] writes as `text`, and no other spelling of it.
-fn unhex(text: &str) -> Option<Digest> {
+pub(crate) fn unhex(text: &str) -> Option<Digest> {
     let bytes = text.as_bytes();
     if bytes.len() != 64 {
         return None;

@@ -42,7 +42,16 @@
 //! it.) The last batch is written once more and synced on opening, because pages that a failed sync left
 //! behind read back although they are not on the medium.
 //!
-//! Left out on purpose: what records mean, retention, and replication.
+//! **Where a log starts.** A log that was begun behind a checkpoint, or pruned, has beside its segments an empty file
+//! `first-` + its first position in 20 decimal digits + `-` + the chain digest before it in 64 hexadecimal digits. It
+//! is durable before a segment is removed, or the first created; without it the log starts at 1. So a lost first
+//! segment is missed, like any other that its successor names. Nothing on the disk names the last segment: that it is
+//! lost shows in the index, and in what peers have acknowledged.
+//!
+//! **Other files.** `tmp-…` is being written and is removed on opening; `cut-…` and `aside-…` hold records that were
+//! set aside (`cut.rs`); `restoring` marks a log into which an archive is being restored ([`crate::archive`]).
+//!
+//! Left out on purpose: what records mean, when to prune, and replication.
 
 mod cut;
 mod frame;
@@ -60,6 +69,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::blobs;
 use crate::digest::{self, Digest};
 use crate::disk::{self, Disk, DiskFile};
 use frame::{BadSegmentHead, SEGMENT_HEAD, SegmentHead};
@@ -279,7 +289,8 @@ impl Log {
         let mut heads = read_heads(disk.as_ref())?;
         let removed = remove_unfinished(disk.as_ref(), &heads)?;
         if heads.is_empty() {
-            let head = SegmentHead { salt: config.salt, base: 1, previous: 0, prev: digest::EMPTY };
+            let (base, prev) = start(disk.as_ref())?;
+            let head = SegmentHead { salt: config.salt, base, previous: 0, prev };
             create_segment(disk.as_ref(), &head)?;
             heads.push(head);
         }
@@ -359,13 +370,12 @@ impl Log {
             if (only.base, only.prev) == (first, digest) {
                 return Ok((log, report));
             }
-            // Durable before the new segment is there: of two, the later would miss the one before it.
             let doing = io_error("replacing an empty log");
             disk.remove(&segment_name(only.base)).map_err(&doing)?;
             disk.sync_dir().map_err(&doing)?;
         }
-        let head = SegmentHead { salt: config.salt, base: first, previous: 0, prev: digest };
-        create_segment(disk.as_ref(), &head)?;
+        // The opening finds where the log is to start, and no segment.
+        set_start(disk.as_ref(), first, &digest)?;
         Log::open_prepared(disk, config)
     }
 
@@ -438,17 +448,26 @@ impl Log {
     }
 
     /// Removes the sealed segments all of whose records lie before `before`; never the last segment. Readers find
-    /// the records not kept any more ([`LogError::NotDurable`]). Needs no room on the device.
+    /// the records not kept any more ([`LogError::NotDurable`]). Needs no room on the device but for
+    /// a name.
     ///
     /// # Errors
-    /// [`LogError::Poisoned`]; [`LogError::Io`], after which the log is poisoned.
+    /// [`LogError::Poisoned`]; [`LogError::DiskFull`], nothing changed; [`LogError::Io`], after which the log is
+    /// poisoned.
     pub fn prune(&self, before: u64) -> Result<Pruned, LogError> {
         let _writer = lock(&self.writer);
         self.refuse_if_poisoned()?;
-        let pruned = self.shared.prune(before);
-        let outcome = remove_oldest(self.shared.disk(), &pruned);
-        self.poison_after(outcome)?;
-        Ok(Pruned { segments: pruned.len(), first: self.reader().first() })
+        let heads = self.shared.heads();
+        let count = heads.iter().skip(1).take_while(|next| next.base <= before).count();
+        let (pruned, kept) = heads.split_at(count);
+        if count > 0 {
+            let outcome = set_start(self.shared.disk(), kept[0].base, &kept[0].prev);
+            self.poison_after(outcome)?;
+            self.shared.prune(kept[0].base);
+            let outcome = remove_oldest(self.shared.disk(), pruned);
+            self.poison_after(outcome)?;
+        }
+        Ok(Pruned { segments: count, first: kept[0].base })
     }
 
     /// The last position, durable or not, and the chain digest through it.
@@ -564,6 +583,9 @@ fn undo_write(file: &dyn DiskFile, len: u64, error: io::Error) -> LogError {
 /// Starts the names of files that are being written and not yet used.
 const TEMPORARY: &str = "tmp-";
 
+/// Starts the name of the file that says where a log starts that does not start at 1.
+const START: &str = "first-";
+
 /// The file that is there while an archive is being restored into the log.
 pub(crate) const RESTORING: &str = "restoring";
 
@@ -602,11 +624,37 @@ fn unless_full<T>(disk: &dyn Disk, name: &str, written: io::Result<T>) -> Result
     }
 }
 
+/// The first position that the log has to have, and the chain digest before it.
+fn start(disk: &dyn Disk) -> Result<(u64, Digest), LogError> {
+    let names = disk.list().map_err(io_error("listing the segments"))?;
+    Ok(names.iter().filter_map(|name| start_of_name(name)).max().unwrap_or((1, digest::EMPTY)))
+}
+
+fn start_of_name(name: &str) -> Option<(u64, Digest)> {
+    let (base, prev) = name.strip_prefix(START)?.split_once('-')?;
+    Some((base.parse().ok()?, blobs::unhex(prev)?))
+}
+
+/// Notes durably that nothing before `base` is missed.
+fn set_start(disk: &dyn Disk, base: u64, prev: &Digest) -> Result<(), LogError> {
+    let doing = io_error("noting where the log starts");
+    let name = format!("{START}{base:020}-{}", blobs::hex(prev));
+    let names = disk.list().map_err(&doing)?;
+    if !names.contains(&name) {
+        unless_full(disk, &name, disk.create(&name))?.map_err(&doing)?;
+    }
+    disk.sync_dir().map_err(&doing)?;
+    for old in names.iter().filter(|old| start_of_name(old).is_some() && **old != name) {
+        disk.remove(old).map_err(&doing)?;
+    }
+    disk.sync_dir().map_err(&doing)
+}
+
 /// Removes segments one by one, each durably: of a log whose middle is missing, nothing could be believed.
-fn remove_oldest(disk: &dyn Disk, bases: &[u64]) -> Result<(), LogError> {
+fn remove_oldest(disk: &dyn Disk, heads: &[SegmentHead]) -> Result<(), LogError> {
     let doing = io_error("pruning a segment");
-    for base in bases {
-        disk.remove(&segment_name(*base)).map_err(&doing)?;
+    for head in heads {
+        disk.remove(&segment_name(head.base)).map_err(&doing)?;
         disk.sync_dir().map_err(&doing)?;
     }
     Ok(())
@@ -640,6 +688,10 @@ fn read_heads(disk: &dyn Disk) -> Result<Vec<SegmentHead>, LogError> {
             return Err(LogError::MissingSegment { segment: head.previous });
         }
         heads.push(head);
+    }
+    let (start, _) = start(disk)?;
+    if let Some(first) = heads.first().filter(|first| first.base > start) {
+        return Err(LogError::MissingSegment { segment: first.previous.max(start) });
     }
     Ok(heads)
 }

@@ -181,14 +181,11 @@ impl Shared {
         (view.durable, view.digest) = (durable, digest);
     }
 
-    /// The bases of the sealed segments that lie wholly before `before`, oldest first; no reader sees them any
-    /// more.
-    pub(super) fn prune(&self, before: u64) -> Vec<u64> {
+    /// No reader sees the segments before the one with the base `first` any more.
+    pub(super) fn prune(&self, first: u64) {
         let mut view = self.view_mut();
-        let count = view.segments.iter().skip(1).take_while(|next| next.head.base <= before).count();
-        let pruned: Vec<u64> = view.segments.drain(..count).map(|segment| segment.head.base).collect();
-        self.changed(|base| pruned.contains(&base));
-        pruned
+        view.segments.retain(|segment| segment.head.base >= first);
+        self.changed(|base| base < first);
     }
 
     /// What can still be proven of the segment with the base `segment`, with its head and its bytes.
@@ -395,7 +392,9 @@ fn find_offsets(disk: &dyn Disk, head: &SegmentHead, next: u64) -> Result<Offset
         let bytes = disk::read_all(file.as_ref()).map_err(&doing)?;
         let wanted = |found: &Head| found.position > position && found.position < next;
         let resumed = frame::find_head(&bytes, at as usize + 1, head.salt, wanted);
-        let (resume, until) = resumed.map_or((size, next), |(offset, found)| (offset as u64, found.position));
+        // The last head found may promise more bytes than a file that became shorter has.
+        let rest = (size.max(at), next);
+        let (resume, until) = resumed.map_or(rest, |(offset, found)| (offset as u64, found.position));
         for gone in position..until {
             starts.push(at as u32);
             lost.insert(gone);

@@ -36,6 +36,8 @@ pub struct Salvage {
     disk: Arc<dyn Disk>,
     config: LogConfig,
     segments: Vec<Segment>,
+    /// The first position that the log has to have, and the chain digest before it.
+    start: (u64, Digest),
     expected: Option<(u64, Digest)>,
 }
 
@@ -63,8 +65,9 @@ impl Salvage {
     /// [`LogError::Damaged`] for segments that cannot belong to one log.
     pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Salvage, LogError> {
         prepare(disk.as_ref())?;
-        let segments = find_segments(disk.as_ref())?;
-        let mut salvage = Salvage { disk, config, segments, expected: None };
+        let start = super::start(disk.as_ref())?;
+        let segments = find_segments(disk.as_ref(), start.0)?;
+        let mut salvage = Salvage { disk, config, segments, start, expected: None };
         let count = salvage.segments.len();
         for nth in 0..count {
             let headless = |nth: usize| salvage.segments.get(nth).is_some_and(|found| found.head.is_none());
@@ -86,7 +89,7 @@ impl Salvage {
             return gap.prev.map(|prev| (gap.first - 1, prev));
         }
         let Some(content) = self.segments.last().and_then(|last| last.content.as_ref()) else {
-            return Some((0, digest::EMPTY));
+            return Some((self.start.0 - 1, self.start.1));
         };
         let (position, digest) = content.survey.last();
         digest.map(|digest| (position, digest))
@@ -148,7 +151,8 @@ impl Salvage {
     /// [`RepairError::WrongHead`] if sound records contradict it or follow it.
     pub fn expect_head(&mut self, position: u64, digest: Digest) -> Result<(), RepairError> {
         let content = self.segments.last().and_then(|last| last.content.as_ref());
-        let (last, known) = content.map_or((0, Some(digest::EMPTY)), |content| content.survey.last());
+        let (last, known) =
+            content.map_or((self.start.0 - 1, Some(self.start.1)), |content| content.survey.last());
         if position < last || (position == last && known.is_some_and(|known| known != digest)) {
             return Err(RepairError::WrongHead { position });
         }
@@ -222,8 +226,9 @@ impl Salvage {
     /// The chain digest before a segment, not taken from the segment before, whose own end it has to prove.
     fn stated_prev(&self, nth: usize) -> Option<Digest> {
         let segment = &self.segments[nth];
+        let start = || (segment.base == self.start.0).then_some(self.start.1);
         let expected = || self.expected.filter(|(position, _)| position + 1 == segment.base);
-        segment.stated_prev().or_else(|| expected().map(|(_, digest)| digest))
+        segment.stated_prev().or_else(start).or_else(|| expected().map(|(_, digest)| digest))
     }
 
     fn survey(&mut self) {
@@ -306,8 +311,7 @@ impl Segment {
             let frame = Frame::decode_unsalted(self.content.as_ref()?.bytes.get(SEGMENT_HEAD..)?)?;
             (frame.head.position == self.base).then_some(frame.head.prev)
         };
-        let stated = self.head.map(|head| head.prev).or(self.proven);
-        stated.or_else(|| (self.base == 1).then_some(digest::EMPTY)).or_else(first)
+        self.head.map(|head| head.prev).or(self.proven).or_else(first)
     }
 }
 
@@ -345,8 +349,8 @@ fn drop_torn(content: &mut Content) {
     }
 }
 
-/// The segments on the disk, and those that are missing between them.
-fn find_segments(disk: &dyn Disk) -> Result<Vec<Segment>, LogError> {
+/// The segments on the disk, and those that are missing between them and before them.
+fn find_segments(disk: &dyn Disk, start: u64) -> Result<Vec<Segment>, LogError> {
     let doing = io_error("listing the segments");
     let names = disk.list().map_err(&doing)?;
     let bases: Vec<u64> = names.iter().filter_map(|name| segment_base(name)).collect();
@@ -366,15 +370,19 @@ fn find_segments(disk: &dyn Disk) -> Result<Vec<Segment>, LogError> {
                 return Err(LogError::UnknownVersion { segment: *base, version });
             }
         };
+        let segment = |base: u64, head| Segment { base, head, proven: None, content: None };
+        if segments.is_empty() && *base > start {
+            segments.push(segment(start, None));
+        }
         if let (Some(head), Some(before)) = (head, segments.last().map(|before| before.base))
             && head.previous != before
         {
             if head.previous <= before || head.previous >= *base {
                 return Err(LogError::Damaged { segment: *base, offset: 0, position: *base });
             }
-            segments.push(Segment { base: head.previous, head: None, proven: None, content: None });
+            segments.push(segment(head.previous, None));
         }
-        segments.push(Segment { base: *base, head, proven: None, content: None });
+        segments.push(segment(*base, head));
     }
     Ok(segments)
 }
