@@ -3,6 +3,8 @@
 //! An account signs its next transfer on the head that its last one led to. The stream knows that head without
 //! asking the node, because it keeps a ledger of its own and applies each transfer to it before it is timed.
 
+pub mod link;
+
 use dsm_abi::{AccountId, Digest, Input, KeyId, NetworkId, PolicyId, Suite, TokenId, Value, encode};
 use dsm_core::{
     Genesis, Judge, Judgement, KeySet, Ledger, NoVerdict, OperationKind, SignedTransition, StateSpace,

@@ -22,9 +22,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "dsm-host",
         // The storage node for the demonstration alone, see `only_the_demonstration_has_storage_nodes`.
-        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-link", "dsm-proto", "dsm-sdk", "dsm-storage-node", "dsm-store"],
+        &[
+            "dsm-abi",
+            "dsm-core",
+            "dsm-crypto",
+            "dsm-link",
+            "dsm-proto",
+            "dsm-sdk",
+            "dsm-storage-node",
+            "dsm-store",
+        ],
     ),
-    ("dsm-benches", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-host", "dsm-policy"]),
+    (
+        "dsm-benches",
+        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-link", "dsm-host", "dsm-policy"],
+    ),
     ("dsm-walls", &[]),
 ];
 
