@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{fill, open};
 use dsm_store::disk::{Crash, MemoryDisk};
-use dsm_store::{Index, IndexConfig, IndexEntry, IndexError, LogReader, Rebuilt};
+use dsm_store::{Index, IndexConfig, IndexEntry, IndexError, Log, LogReader, Rebuilt};
 
 fn id(position: u64) -> [u8; 32] {
     let mut id = [0xaa; 32];
@@ -200,4 +200,108 @@ fn lookups_from_other_threads_see_every_entry_at_once() {
         });
         feed(&index, &log.reader());
     });
+}
+
+/// What was pruned is not found, and an index that is built anew, or that lies behind what was pruned, starts where
+/// the log does.
+#[test]
+fn an_index_of_a_pruned_log_starts_where_the_log_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index");
+    let disk = MemoryDisk::new();
+    let (log, _) = open(&disk).unwrap();
+    fill(&log, 50);
+    let (index, ..) = open_index(&path, log.reader());
+    feed(&index, &log.reader());
+    index.close().unwrap();
+    std::fs::copy(&path, directory.path().join("old")).unwrap();
+    fill(&log, 300);
+    let (index, ..) = open_index(&path, log.reader());
+    feed(&index, &log.reader());
+    let first = log.prune(250).unwrap().first;
+    assert!(first > 60);
+    let check_kept = |index: &Index| {
+        for position in 1..=300 {
+            let kept = (position >= first).then_some(position);
+            let (chain, height) = link(position);
+            assert_eq!(index.position_of(&id(position)).unwrap(), kept);
+            assert_eq!(index.position_at(&chain, height).unwrap(), kept);
+        }
+    };
+    check_kept(&index);
+    index.close().unwrap();
+    let (index, covered, rebuilt) = open_index(&path, log.reader());
+    assert_eq!((covered, rebuilt), (300, None));
+    check_kept(&index);
+    drop(index);
+
+    let old = directory.path().join("old");
+    let (index, covered, rebuilt) = open_index(&old, log.reader());
+    assert_eq!((covered, rebuilt), (first - 1, Some(Rebuilt::Pruned { covered: 50, first })));
+    feed(&index, &log.reader());
+    check_kept(&index);
+    drop(index);
+    std::fs::remove_file(&path).unwrap();
+    let (index, covered, rebuilt) = open_index(&path, log.reader());
+    assert_eq!((covered, rebuilt), (first - 1, Some(Rebuilt::Missing)));
+    feed(&index, &log.reader());
+    check_kept(&index);
+    index.close().unwrap();
+
+    // A log without records behind a checkpoint has an index without entries.
+    let begun = MemoryDisk::new();
+    let (log, _) = Log::begin(Arc::new(begun), common::config(), 80, [3; 32]).unwrap();
+    let path = directory.path().join("begun");
+    for expected in [Some(Rebuilt::Missing), None] {
+        let (index, covered, rebuilt) = open_index(&path, log.reader());
+        assert_eq!((covered, rebuilt), (80, expected));
+        index.close().unwrap();
+    }
+}
+
+/// An index notices that what it covers was set aside, on opening by the file with it, and while it is open by being
+/// told; then it is fed again and leads to the new records only.
+#[test]
+fn an_index_follows_a_log_whose_tail_was_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index");
+    let (log, _) = open(&MemoryDisk::new()).unwrap();
+    fill(&log, 200);
+    for position in 201..=260u64 {
+        log.append(7, &position.to_le_bytes()).unwrap();
+    }
+    log.sync().unwrap();
+    let (index, ..) = open_index(&path, log.reader());
+    feed(&index, &log.reader());
+    index.close().unwrap();
+    let aside = log.set_aside(200).unwrap().unwrap();
+    for last in [200, 300] {
+        fill(&log, last);
+        let copy = directory.path().join(format!("copy-{last}"));
+        std::fs::copy(&path, &copy).unwrap();
+        let (index, covered, rebuilt) = open_index(&copy, log.reader());
+        assert_eq!(
+            (covered, rebuilt),
+            (0, Some(Rebuilt::SetAside { covered: 260, name: aside.name.clone() }))
+        );
+        feed(&index, &log.reader());
+        check(&index, last);
+    }
+
+    let path = directory.path().join("open");
+    let (index, ..) = open_index(&path, log.reader());
+    feed(&index, &log.reader());
+    index.flush().unwrap();
+    log.set_aside(150).unwrap().unwrap();
+    assert_eq!(index.reset().unwrap(), 0);
+    assert_eq!(index.position_of(&id(10)).unwrap(), None);
+    feed(&index, &log.reader());
+    check(&index, 150);
+    fill(&log, 180);
+    feed(&index, &log.reader());
+    check(&index, 180);
+    index.close().unwrap();
+    let (index, covered, rebuilt) = open_index(&path, log.reader());
+    assert_eq!((covered, rebuilt), (180, None));
+    check(&index, 180);
 }
