@@ -342,7 +342,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         uptime_s: status.uptime_s,
         storage_full: status.storage_full,
         stopped: status.stopped,
-        replication: api.node.replication().map(|replication| replication.view()),
+        replication: api.node.replication().and_then(|replication| replication.view()),
     })
 }
 

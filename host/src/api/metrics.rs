@@ -77,7 +77,7 @@ pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
         page.histogram(name, help, histogram);
     }
     if let Some(replication) = node.replication() {
-        replication_families(&mut page, replication);
+        replication_families(&mut page, &replication);
     }
     let classes = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let counted: Vec<_> = classes.into_iter().zip(&http.classes).collect();
@@ -88,7 +88,8 @@ pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
 
 /// Replication to the storage nodes.
 fn replication_families(page: &mut Page, replication: &Replication) {
-    let (view, (counts, link)) = (replication.view(), replication.counts());
+    let Some(view) = replication.view() else { return };
+    let (counts, link) = replication.counts();
     for (name, help, value) in [
         ("dsm_replication_acks", "Acknowledgements of storage nodes whose signature verified.", counts.acks),
         ("dsm_replication_appends", "Frames of records sent.", counts.appends),

@@ -21,7 +21,7 @@ const EVENT_PAUSE: Duration = Duration::from_millis(200);
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 fn replication(api: &Api) -> Result<Replication, Failure> {
-    Ok(api.node.replication().ok_or(ReplicationError::Off)?.clone())
+    Ok(api.node.replication().ok_or(ReplicationError::Off)?)
 }
 
 async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Failure> {
@@ -30,11 +30,11 @@ async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Fai
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Answer {
-    json(&replication(&api)?.topology())
+    json(&replication(&api)?.topology()?)
 }
 
 pub(super) async fn matrix(State(api): State<Api>) -> Answer {
-    json(&replication(&api)?.matrix().await)
+    json(&replication(&api)?.matrix().await?)
 }
 
 pub(super) async fn add(State(api): State<Api>, request: Request) -> Answer {
@@ -72,7 +72,7 @@ async fn next_event((replication, changes, stopped, told): &mut Stream) -> Optio
         if *stopped.borrow() {
             return None;
         }
-        let view = serde_json::to_string(&replication.view()).ok()?;
+        let view = serde_json::to_string(&replication.view()?).ok()?;
         if told.as_ref() != Some(&view) {
             let event = format!("event: replication\ndata: {view}\n\n");
             *told = Some(view);

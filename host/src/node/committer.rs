@@ -225,8 +225,7 @@ impl Committer {
         if head != adoption.after {
             return Err(format!("a record that follows {} was to be adopted behind {head}", adoption.after));
         }
-        let appended =
-            self.log.append(RECORD_KIND, &adoption.payload).map_err(|error| error.to_string())?;
+        let appended = self.log.append(RECORD_KIND, &adoption.payload).map_err(|error| error.to_string())?;
         if let Some((account, state)) = adoption.equivocation {
             self.shared.history.add_equivocation(account, state, appended.position);
         }

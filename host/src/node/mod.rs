@@ -68,7 +68,7 @@ struct Shared {
     shelf: Arc<Shelf>,
     metrics: Metrics,
     replicas: Replicas,
-    replication: std::sync::OnceLock<crate::replicate::Replication>,
+    replication: Mutex<Option<crate::replicate::Replication>>,
     /// The level that a submission waits for if it asks for none.
     durability: Durability,
     /// How long a submission waits for its level.
@@ -125,13 +125,13 @@ impl Node {
     }
 
     /// Replication to storage nodes, if it was started.
-    pub fn replication(&self) -> Option<&crate::replicate::Replication> {
-        self.0.shared.replication.get()
+    pub fn replication(&self) -> Option<crate::replicate::Replication> {
+        self.0.shared.replication.lock().clone()
     }
 
-    /// The one replication of this node; a second one is passed over.
-    pub(crate) fn attach(&self, replication: crate::replicate::Replication) {
-        drop(self.0.shared.replication.set(replication));
+    /// The replication of this node, or that there is none any more.
+    pub(crate) fn attach(&self, replication: Option<crate::replicate::Replication>) {
+        *self.0.shared.replication.lock() = replication;
     }
 
     /// Reads the durable log.

@@ -26,12 +26,14 @@ use dsm_link::{ConnectError, Endpoint, LinkConfig, Pins, TransportKey};
 use dsm_proto::fetch::{Answer, Query};
 use dsm_proto::{Member, NodeId, SwitchError, TopologyError, limit};
 use dsm_sdk::api::{ChangedTopology, MatrixView, ReplicationView, TopologyView};
+use parking_lot::{Mutex, RwLock};
 use shell::{Change, Event, Order};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// Events that wait for the loop: frames of all storage nodes together, each of bounded length.
 const EVENTS_MAX: usize = 64;
@@ -192,7 +194,9 @@ impl From<SwitchError> for ReplicationError {
 pub struct Replication(Arc<Running>);
 
 struct Running {
-    node: Node,
+    /// Let go of when this is closed: the node holds this, too.
+    node: RwLock<Option<Node>>,
+    shell: Mutex<Option<JoinHandle<()>>>,
     endpoint: Endpoint,
     listen: SocketAddr,
     known: Vec<KnownPeer>,
@@ -221,7 +225,8 @@ impl Replication {
         let (events, arriving) = mpsc::channel(EVENTS_MAX);
         let (publish, state) = watch::channel(view::State::default());
         let running = Running {
-            node: node.clone(),
+            node: RwLock::new(Some(node.clone())),
+            shell: Mutex::new(None),
             listen: endpoint.local_addr()?,
             endpoint: endpoint.clone(),
             known: [config.known.clone(), config.first.clone()].concat(),
@@ -230,9 +235,9 @@ impl Replication {
             state,
         };
         let shell = shell::Shell::new(node.clone(), config, documents, endpoint, events, publish);
-        tokio::spawn(shell.run(arriving));
+        *running.shell.lock() = Some(tokio::spawn(shell.run(arriving)));
         let replication = Replication(Arc::new(running));
-        node.attach(replication.clone());
+        node.attach(Some(replication.clone()));
         Ok(replication)
     }
 
@@ -246,10 +251,14 @@ impl Replication {
         &self.0.key
     }
 
-    /// Replication in short.
-    pub fn view(&self) -> ReplicationView {
-        let durability = self.0.node.default_durability();
-        self.0.state.borrow().view(standing_word(self.0.node.replicas().standing()), durability)
+    /// Replication in short; `None` once it is closed.
+    pub fn view(&self) -> Option<ReplicationView> {
+        let node = self.node()?;
+        Some(self.0.state.borrow().view(standing_word(node.replicas().standing()), node.default_durability()))
+    }
+
+    fn node(&self) -> Option<Node> {
+        self.0.node.read().clone()
     }
 
     /// Tells of every change of what [`Replication::view`] shows.
@@ -263,35 +272,41 @@ impl Replication {
     }
 
     /// The topology in force, with how far everybody is.
-    pub fn topology(&self) -> TopologyView {
-        let state = self.0.state.borrow().clone();
-        let durability = self.0.node.default_durability();
-        let standing = standing_word(self.0.node.replicas().standing());
-        let view = state.view(standing, durability);
-        TopologyView {
-            network: self.0.node.network(),
+    ///
+    /// # Errors
+    /// [`ReplicationError::Off`].
+    pub fn topology(&self) -> Result<TopologyView, ReplicationError> {
+        let node = self.node().ok_or(ReplicationError::Off)?;
+        let view = self.view().ok_or(ReplicationError::Off)?;
+        let signed = self.0.state.borrow().topology.as_ref().map(dsm_abi::encode);
+        Ok(TopologyView {
+            network: node.network(),
             node: self.0.endpoint.node(),
             key: dsm_sdk::api::Hex(self.0.key.clone()),
             listen: self.0.listen.to_string(),
             standing: view.standing,
-            durability,
+            durability: view.durability,
             epoch: view.epoch,
             primary: view.primary,
-            position: self.0.node.log().durable().0,
+            position: node.log().durable().0,
             members: view.members,
-            signed: state.topology.as_ref().map(|signed| dsm_sdk::api::Hex(dsm_abi::encode(signed))),
-        }
+            signed: signed.map(dsm_sdk::api::Hex),
+        })
     }
 
     /// Asks every storage node where it stands.
-    pub async fn matrix(&self) -> MatrixView {
-        let (position, digest) = self.0.node.log().durable();
+    ///
+    /// # Errors
+    /// [`ReplicationError::Off`].
+    pub async fn matrix(&self) -> Result<MatrixView, ReplicationError> {
+        let own = self.node().ok_or(ReplicationError::Off)?;
+        let (position, digest) = own.log().durable();
         let topology = self.0.state.borrow().topology.clone();
         let members = topology.iter().flat_map(|signed| signed.topology.members().to_vec());
         let primary = topology.as_ref().map(|signed| signed.topology.primary());
         let asked: Vec<_> = members
             .map(|member| {
-                let (endpoint, node) = (self.0.endpoint.clone(), self.0.node.clone());
+                let (endpoint, node) = (self.0.endpoint.clone(), own.clone());
                 let line = self.0.state.borrow().lines.get(&member.node()).cloned().unwrap_or_default();
                 let is_primary = Some(member.node()) == primary;
                 tokio::spawn(async move {
@@ -304,7 +319,7 @@ impl Replication {
             rows.extend(row.await.ok());
         }
         let epoch = topology.map_or(0, |signed| signed.topology.epoch());
-        MatrixView { node: self.0.endpoint.node(), epoch, position, digest: Digest(digest), rows }
+        Ok(MatrixView { node: self.0.endpoint.node(), epoch, position, digest: Digest(digest), rows })
     }
 
     /// Adds a storage node, after it has proved the key and answered that it may belong to this network.
@@ -353,8 +368,9 @@ impl Replication {
             other => unfit(other.to_string()),
         })?;
         let answer = fetch::ask(&connection, Query::Status).await;
+        let network = self.node().ok_or(ReplicationError::Off)?.network();
         match answer.map_err(|error| unfit(error.to_string()))? {
-            Answer::Status(status) if status.network.is_none_or(|one| one == self.0.node.network()) => Ok(()),
+            Answer::Status(status) if status.network.is_none_or(|one| one == network) => Ok(()),
             Answer::Status(_) => Err(unfit("it belongs to another network".into())),
             other => Err(unfit(format!("it answered {}", fetch::word(&other)))),
         }
@@ -395,11 +411,19 @@ impl Replication {
         state.fenced.map_or(Ok(()), |epoch| Err(ReplicationError::Fenced(epoch)))
     }
 
-    /// Ships nothing more and closes the connections.
+    /// Ships nothing more, closes the connections and lets go of the node.
     pub async fn close(&self) {
         // The loop may have ended already.
         drop(self.0.events.send(Event::Close).await);
+        let shell = self.0.shell.lock().take();
+        if let Some(shell) = shell {
+            // It panicked, or it ended.
+            drop(shell.await);
+        }
         self.0.endpoint.close().await;
+        if let Some(node) = self.0.node.write().take() {
+            node.attach(None);
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A core node whose disk is gone, rebuilt from its storage nodes and the copy of its key.
 //!
-//! All storage nodes are asked where they stand; the longest history whose chain leads from this key's genesis to the
-//! head that its holder claims is fetched, with the policy packages that it publishes; then everything is replayed,
-//! believing nothing; then a majority is asked for a higher epoch, which fences whatever is left of the old node.
+//! All storage nodes are asked where they stand; once a majority and the primary have answered (`dsm_proto::Restore`),
+//! a history whose chain leads from this key's genesis to the head that its holder claims is fetched, the primary's
+//! first, with the policy packages that it publishes; then everything is replayed, believing nothing; then a majority
+//! is asked for a higher epoch, which fences whatever is left of the old node. Whoever holds more of that history
+//! than the one it was fetched from gives the rest before the node leads.
 //!
 //! What was acknowledged `local` and reached no storage node is gone. The report says what is known of it.
 
@@ -17,6 +19,7 @@ use dsm_core::{Entry, PublicKey};
 use dsm_crypto::{LastSigned, Signer as _, Verifier};
 use dsm_link::{Connection, Endpoint, Pins, TransportKey};
 use dsm_proto::fetch::{Answer, NodeStatus, Query};
+use dsm_proto::restore::{Readiness, Restore};
 use dsm_proto::{Head, Member, NodeId, SignedTopology};
 use dsm_store::{Log, LogConfig};
 use serde::Serialize;
@@ -45,6 +48,8 @@ pub struct RestoreConfig {
     pub node: NodeConfig,
     /// How it replicates from then on.
     pub replication: ReplicationConfig,
+    /// By the operator's word that the storage nodes that do not answer are lost for ever: also without the primary.
+    pub force: bool,
 }
 
 /// A storage node that was asked.
@@ -106,6 +111,14 @@ pub enum RestoreError {
     /// No storage node has a history that can be verified.
     #[error("no storage node that answers has a whole history of this key: {0}")]
     NoHistory(String),
+    /// The primary, or a majority, has not answered: what only they hold would be lost.
+    #[error("{needed} more storage nodes have to answer{}", if *.primary { ", the primary among them" } else { "" })]
+    TooFewAnswers {
+        /// How many at least.
+        needed: usize,
+        /// Whether the primary is silent.
+        primary: bool,
+    },
     /// A published policy's package is nowhere.
     #[error("the packages of {0} published policies are nowhere to be found")]
     PackagesMissing(usize),
@@ -129,6 +142,7 @@ impl RestoreError {
         match self {
             RestoreError::DataExists(_) => "data_exists",
             RestoreError::NoHistory(_) => "no_history",
+            RestoreError::TooFewAnswers { .. } => "too_few_answers",
             RestoreError::PackagesMissing(_) => "packages_missing",
             RestoreError::Replay(error) => error.code(),
             RestoreError::Open(error) => error.code(),
@@ -178,9 +192,12 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
     let endpoint =
         Endpoint::bind(config.replication.listen, &transport, Pins::new(), config.replication.link.clone())
             .map_err(ReplicationError::from)?;
-    let (mut sources, mut asked) = ask_everybody(&endpoint, &config.from, &core).await?;
+    let (sources, mut asked) = ask_everybody(&endpoint, &config.from, &core).await?;
     let claimed = sources.iter().map(|source| source.status.head.position).max().unwrap_or(0);
-    sources.sort_by_key(|source| std::cmp::Reverse(source.status.head.position));
+    let (held, sources) = rank(sources, &core, config.force).map_err(|error| match error {
+        RestoreError::NoHistory(_) => no_history(&asked),
+        other => other,
+    })?;
 
     let mut chosen = None;
     for source in &sources {
@@ -199,12 +216,7 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
             }
         }
     }
-    let Some((source, fetched)) = chosen else {
-        let words = asked
-            .iter()
-            .map(|one| format!("{}: {}", one.address, one.trouble.as_deref().unwrap_or("nothing there")));
-        return Err(RestoreError::NoHistory(words.collect::<Vec<_>>().join("; ")));
-    };
+    let Some((source, fetched)) = chosen else { return Err(no_history(&asked)) };
     let found = fetch_packages(&config.node, source, &sources).await?;
     let fetch_ms = millis(begun);
 
@@ -220,28 +232,69 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
     let replay_ms = millis(replaying);
 
     let from = Digest(source.member.node().0);
-    let topology = next_topology(&data, fetched.network, &core, &sources, source)?;
+    let topology = next_topology(&data, fetched.network, &core, &held, &sources, source)?;
     endpoint.close().await;
     drop(endpoint);
     let epoch = topology.topology.epoch();
-    confirm(&config, epoch).await?;
+    let (position, log_digest) = confirm(&config, epoch).await?;
     Ok(RestoreReport {
         network: fetched.network,
         network_name: fetched.name,
         from,
         asked,
-        position: replayed.position,
-        log_digest: replayed.log_digest,
+        position,
+        log_digest,
         transitions: replayed.transitions,
         packages: found,
         epoch,
-        rpo_records: claimed.saturating_sub(fetched.head.position),
-        rpo_ms: (claimed <= fetched.head.position).then_some(0),
+        rpo_records: claimed.saturating_sub(position),
+        rpo_ms: (claimed <= position).then_some(0),
         last_ms: fetched.last_ms,
         fetch_ms,
         replay_ms,
         rto_ms: millis(begun),
     })
+}
+
+fn no_history(asked: &[Asked]) -> RestoreError {
+    let words = asked
+        .iter()
+        .map(|one| format!("{}: {}", one.address, one.trouble.as_deref().unwrap_or("nothing there")));
+    RestoreError::NoHistory(words.collect::<Vec<_>>().join("; "))
+}
+
+/// The topology that counts, and those who answered, best first.
+fn rank(
+    sources: Vec<Source>,
+    core: &PublicKey,
+    force: bool,
+) -> Result<(SignedTopology, Vec<Source>), RestoreError> {
+    let nobody = || RestoreError::NoHistory(String::new());
+    let network = sources.iter().find_map(|source| source.status.network).ok_or_else(nobody)?;
+    let mut asking = Restore::new(network, core.clone());
+    for source in &sources {
+        // Verified when it came; a node of another network does not count.
+        let _ = asking.handle_status(source.member.node(), source.status.clone(), &Verifier::new());
+    }
+    let (topology, order) = match asking.readiness() {
+        Readiness::Ready { topology, sources, .. } => (topology, sources),
+        Readiness::Waiting { needed, primary_silent: primary, .. } if !force => {
+            return Err(RestoreError::TooFewAnswers { needed, primary });
+        }
+        Readiness::NoTopology => return Err(nobody()),
+        Readiness::Waiting { .. } => {
+            let promised = sources.iter().filter_map(|source| source.status.promise.as_ref());
+            let highest = promised.map(|held| &held.topology).max_by_key(|held| held.topology.epoch());
+            let mut order: Vec<_> =
+                sources.iter().map(|source| (source.member.node(), source.status.head)).collect();
+            order.sort_by_key(|(_, head)| std::cmp::Reverse(head.position));
+            (highest.ok_or_else(nobody)?.clone(), order)
+        }
+    };
+    let place = |source: &Source| order.iter().position(|(node, _)| *node == source.member.node());
+    let mut ranked: Vec<Source> = sources.into_iter().filter(|source| place(source).is_some()).collect();
+    ranked.sort_by_key(|source| place(source));
+    Ok((topology, ranked))
 }
 
 fn millis(since: Instant) -> u64 {
@@ -409,37 +462,37 @@ fn next_topology(
     data: &Path,
     network: NetworkId,
     core: &PublicKey,
+    held: &SignedTopology,
     sources: &[Source],
     best: &Source,
 ) -> Result<SignedTopology, RestoreError> {
-    let promised = sources.iter().filter_map(|source| source.status.promise.as_ref());
-    let highest = promised.map(|promise| &promise.topology).max_by_key(|signed| signed.topology.epoch());
-    let held = highest.ok_or_else(|| RestoreError::NoHistory("nobody holds a topology".into()))?;
     document::adopt(data, held)?;
     let mut documents = Documents::open(data, network, core)?;
     let answered = |node: NodeId| sources.iter().any(|source| source.member.node() == node);
-    let member = |node: NodeId| held.topology.member(node).is_some();
     let primary = match held.topology.primary() {
-        primary if answered(primary) || !member(best.member.node()) => primary,
+        primary if answered(primary) => primary,
         _ => best.member.node(),
     };
-    let above = held.topology.epoch() + TOPOLOGY_GAP;
+    let promised = sources.iter().filter_map(|source| source.status.promise.as_ref());
+    let highest = promised.map(|promise| promise.topology.topology.epoch()).max().unwrap_or(0);
+    let above = highest.max(held.topology.epoch()) + TOPOLOGY_GAP;
     Ok(documents.follow(primary, held.topology.members().to_vec(), above, false)?)
 }
 
-/// Opens the node once and waits until a majority has promised its epoch.
-async fn confirm(config: &RestoreConfig, epoch: u64) -> Result<(), RestoreError> {
+/// Opens the node once and waits until a majority has promised its epoch and nobody is ahead; where its log ends then.
+async fn confirm(config: &RestoreConfig, epoch: u64) -> Result<(u64, Digest), RestoreError> {
     let node_config = config.node.clone();
     let opened = tokio::task::spawn_blocking(move || Node::open(node_config)).await;
     let node = opened.map_err(|error| ReplicationError::Key(error.to_string()))??;
     let replication = Replication::start(&node, config.replication.clone())?;
     let confirmed = tokio::time::timeout(PROMISE_TIME, replication.confirmed()).await;
+    let (position, digest) = node.log().durable();
     replication.close().await;
     let closed = tokio::task::spawn_blocking(move || node.close()).await;
     match (confirmed, closed) {
         (Err(_), _) => Err(RestoreError::NotConfirmed(epoch)),
         (Ok(Err(error)), _) => Err(error.into()),
-        (Ok(Ok(())), Ok(Ok(()))) => Ok(()),
+        (Ok(Ok(())), Ok(Ok(()))) => Ok((position, Digest(digest))),
         (Ok(Ok(())), Ok(Err(error))) => Err(ReplicationError::from(error).into()),
         (Ok(Ok(())), Err(error)) => Err(ReplicationError::Key(error.to_string()).into()),
     }

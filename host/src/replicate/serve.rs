@@ -11,6 +11,7 @@ use dsm_store::{BlobError, LogError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 /// Questions answered at the same time, of all nodes together; further ones are answered `Busy`.
 const ANSWERS_MAX: usize = 32;
@@ -32,8 +33,10 @@ impl Source {
 
 /// Answers every stream that the other end opens, until the connection ends.
 pub(super) async fn serve(connection: &Connection, source: &Arc<Source>) {
+    let mut answering = JoinSet::new();
     while let Ok(stream) = connection.accept_stream().await {
-        tokio::spawn(answer_one(stream, Arc::clone(source)));
+        answering.spawn(answer_one(stream, Arc::clone(source)));
+        while answering.try_join_next().is_some() {}
     }
 }
 

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Events handled before what follows is published.
@@ -134,6 +135,8 @@ pub(super) struct Shell {
     searched: Option<Instant>,
     evidence: u64,
     told: Instant,
+    urgent: bool,
+    tasks: JoinSet<()>,
 }
 
 impl Shell {
@@ -169,8 +172,11 @@ impl Shell {
             searched: None,
             evidence: 0,
             told: Instant::now(),
+            urgent: true,
+            tasks: JoinSet::new(),
         };
         shell.stand();
+        shell.tell();
         shell
     }
 
@@ -186,7 +192,7 @@ impl Shell {
     /// Runs until it is closed or the node's log ends.
     pub(super) async fn run(mut self, mut arriving: mpsc::Receiver<Event>) {
         let mut durable = self.node.watch_durable();
-        let strangers = tokio::spawn(accept(self.endpoint.clone(), Arc::clone(&self.source)));
+        self.tasks.spawn(accept(self.endpoint.clone(), Arc::clone(&self.source)));
         if let Some(topology) = self.documents.current().cloned() {
             self.lead(topology.clone());
             self.take_members(&topology);
@@ -228,10 +234,7 @@ impl Shell {
             }
             self.settle();
         }
-        strangers.abort();
-        for link in self.links.values() {
-            link.dismissed.send_replace(true);
-        }
+        self.tasks.shutdown().await;
     }
 
     fn wake(&self) -> Instant {
@@ -291,7 +294,7 @@ impl Shell {
                 events: self.events.clone(),
                 dismissed: watched,
             };
-            tokio::spawn(peer.run());
+            self.tasks.spawn(peer.run());
             let link = Link { dismissed, line: 0, connection: None, outgoing: None, told: Line::default() };
             self.links.insert(node, link);
         }
@@ -299,6 +302,7 @@ impl Shell {
 
     fn handle(&mut self, event: Event) {
         let now = self.now();
+        self.urgent |= !matches!(event, Event::Frame { .. } | Event::Read { .. } | Event::DigestRead { .. });
         match event {
             Event::Connected { node, line, connection, outgoing } => {
                 let Some(link) = self.links.get_mut(&node) else { return };
@@ -361,6 +365,14 @@ impl Shell {
     }
 
     fn act(&mut self, output: LeaderOutput) {
+        let quiet = matches!(
+            output,
+            LeaderOutput::Send { .. }
+                | LeaderOutput::Read { .. }
+                | LeaderOutput::ReadDigest { .. }
+                | LeaderOutput::Acked { .. }
+        );
+        self.urgent |= !quiet;
         match output {
             LeaderOutput::Send { to, frame } => self.send(to, frame),
             LeaderOutput::Read { peer, id, after, bytes_max } => self.read(peer, id, after, bytes_max),
@@ -767,9 +779,10 @@ impl Shell {
     }
 
     fn tell(&mut self) {
-        if self.told.elapsed() < TELL_PAUSE {
+        if self.told.elapsed() < TELL_PAUSE && !self.urgent {
             return;
         }
+        self.urgent = false;
         self.told = Instant::now();
         for link in self.links.values_mut() {
             link.told.round_trip = link.connection.as_ref().map(Connection::round_trip);
@@ -790,9 +803,11 @@ impl Shell {
 
 /// Serves storage nodes that connect by themselves; they ask, and ship nothing.
 async fn accept(endpoint: Endpoint, source: Arc<Source>) {
+    let mut served = JoinSet::new();
     while let Some(connection) = endpoint.accept().await {
         let source = Arc::clone(&source);
-        tokio::spawn(async move { super::serve::serve(&connection, &source).await });
+        served.spawn(async move { super::serve::serve(&connection, &source).await });
+        while served.try_join_next().is_some() {}
     }
 }
 

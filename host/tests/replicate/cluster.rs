@@ -1,6 +1,6 @@
 //! A core node and its storage nodes in one process, over real QUIC on loopback, each in a directory of its own.
 
-use crate::world::{self, World};
+use crate::world::{self, TestClock, World};
 use dsm_abi::{Digest, encode};
 use dsm_core::SignedTransition;
 use dsm_host::node::{Node, NodeConfig, SubmitError};
@@ -9,6 +9,7 @@ use dsm_sdk::api::ChangedTopology;
 use dsm_sdk::receipt::{Durability, Receipt};
 use dsm_storage_node::{StorageConfig, StorageNode};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -115,10 +116,9 @@ impl Cluster {
     /// Waits until every running storage node has acknowledged the whole log.
     pub(crate) fn caught_up(&self) {
         eventually("everybody has the whole log", || {
-            let view = self.replication.topology();
-            let running = |node: &Digest| {
-                self.storages.iter().any(|one| one.node == *node && one.running.is_some())
-            };
+            let view = self.replication.topology().unwrap();
+            let running =
+                |node: &Digest| self.storages.iter().any(|one| one.node == *node && one.running.is_some());
             view.members.iter().filter(|one| running(&one.node)).all(|one| one.acked >= view.position)
         });
     }
@@ -151,13 +151,37 @@ impl Cluster {
     }
 
     /// Closes the core node and opens its directory again, or a copy of it, with another configuration.
-    pub(crate) fn reopen(mut self, data: &Path, change: impl FnOnce(&mut ReplicationConfig)) -> Cluster {
-        self.runtime.block_on(self.replication.close());
-        let clock = self.world.clock.clone();
-        self.world.node.close().unwrap();
-        let opened = open_core(data, &self.runtime, clock, change);
-        (self.world.node, self.replication) = opened;
-        self
+    pub(crate) fn reopen(self, data: &Path, change: impl FnOnce(&mut ReplicationConfig)) -> Cluster {
+        self.lost().reopen(data, change)
+    }
+
+    /// Closes the core node; only the storage nodes go on.
+    pub(crate) fn lost(self) -> Lost {
+        let Cluster { storages, replication, world, runtime, folder } = self;
+        runtime.block_on(replication.close());
+        let World { node, clock, token, alice, bob } = world;
+        node.close().unwrap();
+        Lost { storages, runtime, folder, clock, token, owners: (alice, bob) }
+    }
+}
+
+/// A cluster without its core node.
+pub(crate) struct Lost {
+    pub(crate) storages: Vec<Storage>,
+    pub(crate) runtime: Runtime,
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<TestClock>,
+    token: dsm_abi::TokenId,
+    owners: (world::Owner, world::Owner),
+}
+
+impl Lost {
+    /// Opens a core node in a directory.
+    pub(crate) fn reopen(self, data: &Path, change: impl FnOnce(&mut ReplicationConfig)) -> Cluster {
+        let Lost { storages, runtime, folder, clock, token, owners: (alice, bob) } = self;
+        let (node, replication) = open_core(data, &runtime, clock.clone(), change);
+        let world = World { node, clock, token, alice, bob };
+        Cluster { storages, replication, world, runtime, folder }
     }
 }
 
@@ -165,7 +189,7 @@ impl Cluster {
 pub(crate) fn open_core(
     data: &Path,
     runtime: &Runtime,
-    clock: std::sync::Arc<world::TestClock>,
+    clock: Arc<TestClock>,
     change: impl FnOnce(&mut ReplicationConfig),
 ) -> (Node, Replication) {
     let config: NodeConfig = world::config(data, clock);

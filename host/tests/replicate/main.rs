@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
 mod cluster;
+mod fencing;
 mod levels;
+mod restoration;
+mod topology;
 #[path = "../node/world.rs"]
 #[allow(dead_code)] // the world of another test, which uses more of it
 mod world;
