@@ -277,7 +277,8 @@ async fn o12_a_port_in_use_and_a_senseless_configuration_fail_with_the_reason() 
     let address = first.local_addr().unwrap();
     let again = Endpoint::bind(address, &key(SERVER), Pins::new(), LinkConfig::default()).unwrap_err();
     assert!(again.to_string().contains(&address.to_string()), "{again}");
-    let rows: [(&str, fn(&mut LinkConfig)); 6] = [
+    type Change = fn(&mut LinkConfig);
+    let rows: [(&str, Change); 6] = [
         ("frame_bytes_max", |config| config.frame_bytes_max = 0),
         ("frame_bytes_max", |config| config.frame_bytes_max = u32::MAX),
         ("frames_underway_bytes_max", |config| config.frames_underway_bytes_max = 1),

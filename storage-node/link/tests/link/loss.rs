@@ -4,6 +4,7 @@
 use crate::nodes::{HONEST, SERVER, echo, exchange, id, loopback, node, soon};
 use dsm_link::LinkConfig;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -44,10 +45,10 @@ impl Relay {
                 // Errors are those of sends to sockets that are closed by now.
                 let Ok((length, from)) = front.recv_from(&mut buffer).await else { continue };
                 let Some(target) = *target.lock().unwrap() else { continue };
-                if !backs.contains_key(&from) {
+                if let Entry::Vacant(place) = backs.entry(from) {
                     let back = Arc::new(UdpSocket::bind(loopback()).await.unwrap());
                     back.connect(target).await.unwrap();
-                    backs.insert(from, back.clone());
+                    place.insert(back.clone());
                     let (front, cut, passes, counts) =
                         (front.clone(), cut.clone(), passes.clone(), counts.clone());
                     tokio::spawn(async move {
@@ -115,6 +116,6 @@ async fn both_halves_of_the_first_flight_may_be_lost_twice() {
 #[tokio::test]
 async fn a_tenth_of_all_packets_may_be_lost() {
     // Spread by a multiplication, so every run loses the same ones.
-    let passes = |packet: Packet| !(packet.number * 2_654_435_761 >> 7).is_multiple_of(10);
+    let passes = |packet: Packet| !((packet.number * 2_654_435_761) >> 7).is_multiple_of(10);
     connects_through("a tenth", passes, 300_000).await;
 }

@@ -201,15 +201,10 @@ impl World {
         let state = self.state();
         let (heads, claimed, granted) = (state.heads.clone(), state.claimed.clone(), state.granted);
         drop(state);
-        for host in 0..=STORAGE {
+        for (host, claimed) in claimed.iter().enumerate() {
             let disks = self.disks(host);
-            if !disks.holds(&claimed[host]) || !disks.holds(&heads[0]) {
-                self.violated(format!(
-                    "in the end {} lacks {:?} or {:?}",
-                    name(host),
-                    claimed[host],
-                    heads[0]
-                ));
+            if !disks.holds(claimed) || !disks.holds(&heads[0]) {
+                self.violated(format!("in the end {} lacks {claimed:?} or {:?}", name(host), heads[0]));
             }
         }
         if granted > heads[0].position {
