@@ -79,7 +79,7 @@ pub(crate) async fn run(world: World) -> turmoil::Result {
                     disks.write(TOPOLOGY, &next);
                     match leader.handle_topology(next, now()) {
                         Ok(()) => world.state().promotions += 1,
-                        // Refused for now: the document in force stays the one on the disk.
+                        // Refused: the document in force stays the one on the disk.
                         Err(_) => disks.write(TOPOLOGY, leader.topology()),
                     }
                 }
