@@ -10,12 +10,14 @@ use dsm_core::{
     Genesis, Judge, Judgement, KeySet, Ledger, NoVerdict, OperationKind, SignedTransition, StateSpace,
 };
 use dsm_crypto::{SecretKey, Signer, Verifier, fill_random};
-use dsm_host::node::{Node, NodeConfig};
+use dsm_host::node::{Node, NodeConfig, SubmitError};
 use dsm_sdk::draft::{Draft, NewToken, Window, public_key};
 use dsm_sdk::package::{Package, PolicyDocument, module_cid};
+use dsm_sdk::receipt::Durability;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::Runtime;
 
 /// The allocator of the binary `dsm`, so that figures are of the same program.
 #[global_allocator]
@@ -187,8 +189,28 @@ impl Bank {
     }
 
     /// Submits transfers, at most `window` on their way, one per account at a time and in order; returns when all
-    /// are durable.
+    /// are durable in the node's own log.
     pub fn run(&self, transfers: Vec<(usize, Vec<u8>)>, window: usize) {
+        self.pump(transfers, window, |bytes, respond| {
+            self.node.submit_with(bytes, move |answer| respond(answer.map(drop)));
+        });
+    }
+
+    /// As [`Bank::run`], but a transfer is on its way until it is durable on so many storage nodes as `level` says.
+    pub fn run_at(
+        &self,
+        runtime: &Runtime,
+        transfers: Vec<(usize, Vec<u8>)>,
+        window: usize,
+        level: Durability,
+    ) {
+        self.pump(transfers, window, |bytes, respond| {
+            let node = self.node.clone();
+            runtime.spawn(async move { respond(node.submit_at(bytes, Some(level)).await.map(drop)) });
+        });
+    }
+
+    fn pump(&self, transfers: Vec<(usize, Vec<u8>)>, window: usize, submit: impl Fn(Vec<u8>, Respond)) {
         let accounts = self.owners.len() - 1;
         assert!(window <= accounts, "an account has one transfer on its way at a time");
         let (sender, answers) = crossbeam_channel::unbounded();
@@ -202,9 +224,10 @@ impl Bank {
                 busy[turn] = true;
                 on_their_way += 1;
                 let sender = sender.clone();
-                self.node.submit_with(bytes, move |answer| {
-                    sender.send((turn, answer)).expect("the receiver waits");
-                });
+                submit(
+                    bytes,
+                    Box::new(move |answer| sender.send((turn, answer)).expect("the receiver waits")),
+                );
             }
             if on_their_way == 0 {
                 return;
@@ -216,6 +239,9 @@ impl Bank {
         }
     }
 }
+
+/// Tells the stream that a transfer was answered.
+type Respond = Box<dyn FnOnce(Result<(), SubmitError>) + Send>;
 
 fn owner(network: NetworkId) -> Owner {
     let key = SecretKey::generate(Suite::MlDsa65).expect("a key");

@@ -35,7 +35,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "dsm-benches",
-        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-link", "dsm-host", "dsm-policy"],
+        &[
+            "dsm-abi",
+            "dsm-core",
+            "dsm-crypto",
+            "dsm-sdk",
+            "dsm-store",
+            "dsm-proto",
+            "dsm-link",
+            "dsm-storage-node",
+            "dsm-host",
+            "dsm-policy",
+        ],
     ),
     ("dsm-walls", &[]),
 ];
