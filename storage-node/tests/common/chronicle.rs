@@ -121,11 +121,6 @@ impl Chronicle {
         (self.records.len() as u64, self.digests.last().copied().unwrap_or_default())
     }
 
-    /// The chain digest before `position`.
-    pub(crate) fn prev(&self, position: u64) -> [u8; 32] {
-        position.checked_sub(2).map_or([0; 32], |index| self.digests[index as usize])
-    }
-
     /// Writes an entry, true or not.
     pub(crate) fn push(&mut self, entry: &Entry) {
         self.push_bytes(encode(entry));

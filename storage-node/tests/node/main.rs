@@ -1,4 +1,4 @@
-//! Storage nodes at work, in process: the real protocol over the real link, on loopback.
+//! Storage nodes at work, in process and as processes: the real protocol over the real link, on loopback.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
@@ -8,8 +8,11 @@ mod chronicle;
 mod leader;
 
 mod faults;
+mod operate;
+mod program;
 mod rot;
 mod ship;
+mod survive;
 
 use chronicle::Chronicle;
 use dsm_storage_node::{OpenError, Status, Storage, StorageConfig, StorageNode};

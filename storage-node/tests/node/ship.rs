@@ -22,6 +22,10 @@ async fn what_is_shipped_is_durable_and_byte_identical_on_every_node() {
     core.write(|chronicle| chronicle.write_some(30));
     core.write(|chronicle| chronicle.publish(0, 50_000));
     core.write(|chronicle| chronicle.publish(1, 100));
+    core.write(|chronicle| {
+        let proof = chronicle.equivocation(2);
+        chronicle.push(&dsm_core::Entry::Equivocation(Box::new(proof)));
+    });
     let head = core.all_acked().await;
     for node in [&first, &second] {
         let status = until(node, "both packages are here", |status| status.blobs == 2).await;

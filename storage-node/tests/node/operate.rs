@@ -1,0 +1,146 @@
+//! What an operator does with a node, and the exit codes that scripts rely on.
+
+use super::chronicle::Chronicle;
+use super::leader::{Core, topology};
+use super::program::{Program, json, run};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+/// What a route answers: its status and its body.
+fn get(url: &str, path: &str) -> (u16, String) {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
+    let mut answer = agent.get(format!("{url}{path}")).call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_in_the_life_of_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = path("data");
+    let key = json(0, &["key", "--data", &data]);
+    assert_eq!(key, json(0, &["key", "--data", &data]), "the key is made once");
+    let mode = std::fs::metadata(folder.path().join("data/storage.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let mut chronicle = Chronicle::new(51);
+    chronicle.write_some(30);
+    chronicle.publish(0, 3_000);
+    let node = Program::start(folder.path().join("data").as_path(), &chronicle, "127.0.0.1:0");
+    assert_eq!(node.banner["node"], key["node"]);
+    assert_eq!(node.banner["public_key"], key["public_key"]);
+    let url = node.url().to_owned();
+    assert_eq!(get(&url, "/v1/health").0, 200);
+    let (status, body) = get(&url, "/v1/ready");
+    assert_eq!(status, 503);
+    assert!(body.contains("\"no_topology\""), "{body}");
+    assert_eq!(get(&url, "/v1/nothing").0, 404);
+
+    let topology = topology(&chronicle, 1, vec![node.member()]);
+    let mut core = Core::start(chronicle, topology);
+    let head = core.all_acked().await;
+    assert_eq!(get(&url, "/v1/ready").0, 200);
+    let mut status = node.status();
+    while status["blobs"] != 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        status = node.status();
+    }
+    assert_eq!(status["head"], head.position);
+    assert_eq!(status["state"], "serving");
+    let (_, metrics) = get(&url, "/metrics");
+    for family in ["head", "first", "lag", "epoch", "acks_total", "fsync_seconds_bucket", "repairs_total"] {
+        assert!(metrics.contains(&format!("\ndsm_storage_{family}")), "{family}: {metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
+
+    let file = path("backup");
+    let report = json(0, &["backup", "create", &file, "--node", &url]);
+    assert_eq!(report, json(0, &["backup", "verify", &file]));
+    assert_eq!((&report["head"], &report["blobs"]), (&Value::from(head.position), &Value::from(1)));
+    assert_eq!(json(2, &["backup", "create", &file, "--node", &url])["error"]["code"], "usage");
+    assert_eq!(json(0, &["scrub", "--node", &url])["damaged"], 0);
+    assert_eq!(json(0, &["evidence", "--node", &url]), Value::Array(vec![]));
+    assert_eq!(json(1, &["scrub", "--offline", "--data", &data])["error"]["code"], "in_use");
+
+    assert_eq!(json(0, &["drain", "--node", &url])["draining"], true);
+    core.stop().await;
+    assert_eq!(node.wait(), Some(0));
+    assert_eq!(json(3, &["status", "--node", &url])["error"]["code"], "unreachable");
+
+    // What the stopped node has, what was restored, and what was saved are the same bytes.
+    let (again, third) = (path("again"), path("third"));
+    assert_eq!(json(0, &["backup", "create", &again, "--offline", "--data", &data]), report);
+    let restored = path("restored");
+    assert_eq!(json(0, &["backup", "restore", &file, "--data", &restored]), report);
+    assert_eq!(json(1, &["backup", "restore", &file, "--data", &restored])["error"]["code"], "not_empty");
+    assert_eq!(json(0, &["backup", "create", &third, "--offline", "--data", &restored]), report);
+    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&third).unwrap());
+    assert_eq!(json(0, &["scrub", "--offline", "--data", &restored])["damaged"], 0);
+    // A flipped bit is an integrity failure of the backup, and of the directory.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert_eq!(json(4, &["backup", "verify", &file])["error"]["code"], "bad_archive");
+    let segment = folder.path().join("restored/policies");
+    let blob = std::fs::read_dir(segment).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&blob, b"other").unwrap();
+    let output = run(&["scrub", "--offline", "--data", &restored]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+#[test]
+fn o12_what_cannot_work_is_refused_at_the_start_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = path("data");
+    std::fs::write(path("bad.toml"), "listen = \"127.0.0.1:0\"\nretentoin = \"3\"\n").unwrap();
+    std::fs::write(path("file"), "").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let key = hex::encode(Chronicle::new(52).node_key().bytes);
+    let listening = |listen| vec!["run", "--data", &data, "--listen", listen, "--core-key", &key];
+    let rows: [(i32, &str, Vec<&str>); 8] = [
+        (2, "usage", vec!["run", "--listem", "x"]),
+        (2, "no_core_key", vec!["run", "--data", &data, "--listen", "127.0.0.1:0"]),
+        (2, "usage", vec!["run", "--data", &data, "--core-key", "abcd"]),
+        (2, "usage", vec!["run", "--data", &data, "--config", "BAD"]),
+        (1, "listen", listening(&taken)),
+        (1, "directory", vec!["run", "--data", "FILE", "--listen", "127.0.0.1:0", "--core-key", &key]),
+        (3, "unreachable", vec!["status", "--node", "http://127.0.0.1:1"]),
+        (2, "usage", vec!["backup", "verify", "NOWHERE"]),
+    ];
+    for (code, word, args) in rows {
+        let (bad, file, nowhere) = (path("bad.toml"), path("file"), path("nowhere"));
+        let args: Vec<&str> = args
+            .into_iter()
+            .map(|arg| match arg {
+                "BAD" => bad.as_str(),
+                "FILE" => file.as_str(),
+                "NOWHERE" => nowhere.as_str(),
+                other => other,
+            })
+            .collect();
+        assert_eq!(json(code, &args)["error"]["code"], word, "{args:?}");
+        // For people: the same on stderr, nothing on stdout.
+        let output = run(&args);
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(!output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn two_processes_never_share_a_directory_and_signals_end_a_node_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let chronicle = Chronicle::new(53);
+    for signal in ["TERM", "INT", "USR1"] {
+        let node = Program::start(folder.path(), &chronicle, "127.0.0.1:0");
+        let key = hex::encode(chronicle.node_key().bytes);
+        let data = folder.path().to_str().unwrap();
+        let second = ["run", "--data", data, "--listen", "127.0.0.1:0", "--core-key", &key];
+        assert_eq!(json(1, &second)["error"]["code"], "in_use");
+        node.signal(signal);
+        assert_eq!(node.wait(), Some(0), "{signal}");
+    }
+}
