@@ -84,7 +84,10 @@ impl Node {
     /// Starts the README's command on a free port and reads the API's address from what it prints.
     fn start(folder: &Path, command: &str) -> (Node, String) {
         let mut shell = shell(folder);
-        shell.args(["-c", &format!("exec {command}")]).env("DSM_LISTEN", "127.0.0.1:0");
+        shell
+            .args(["-c", &format!("exec {command}")])
+            .env("DSM_LISTEN", "127.0.0.1:0")
+            .env("DSM_P2P", "127.0.0.1:0");
         let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("bash is there");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut node = Node(child, stdout);

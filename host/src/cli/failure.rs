@@ -195,6 +195,22 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<dsm_host::replicate::ReplicationError> for Failure {
+    fn from(error: dsm_host::replicate::ReplicationError) -> Failure {
+        let exit = match error.code() {
+            "topology_damaged" | "node_key" => Exit::Integrity,
+            _ => Exit::Refused,
+        };
+        let help = match error.code() {
+            "p2p" => {
+                "choose another address with --p2p HOST:PORT; port 0 picks a free one, none does without"
+            }
+            _ => "`dsm topology list` tells who keeps the log",
+        };
+        Failure::new(exit, error.code(), &error).help(help)
+    }
+}
+
 impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Failure {
         match error {

@@ -10,10 +10,12 @@ pub(crate) mod node;
 mod pay;
 pub(crate) mod policy;
 mod proof;
+mod restore;
 pub(crate) mod session;
 pub(crate) mod show;
 mod status;
 mod token;
+mod topology;
 mod tx;
 pub(crate) mod values;
 mod wallet;
@@ -41,6 +43,11 @@ enum Verb {
     Demo(crate::demo::DemoArgs),
     /// Tell how the node is
     Status,
+    /// Show and change who keeps the log besides the core node
+    #[command(subcommand)]
+    Topology(topology::TopologyVerb),
+    /// Rebuild a core node whose disk is gone from its storage nodes
+    Restore(restore::RestoreArgs),
     /// Make and list keys
     #[command(subcommand)]
     Key(key::KeyVerb),
@@ -96,6 +103,8 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Node(args) => node::run(session, args),
         Verb::Demo(args) => crate::demo::run(session, args),
         Verb::Status => status::status(session),
+        Verb::Topology(verb) => topology::run(session, verb),
+        Verb::Restore(args) => restore::run(session, args),
         Verb::Key(verb) => key::run(session, verb),
         Verb::Account(verb) => account::run(session, verb),
         Verb::Token(verb) => token::run(session, verb),

@@ -1,20 +1,66 @@
-//! `dsm node`: the core node until a signal ends it.
+//! `dsm node`: the core node until a signal ends it; `dsm node key`: copies of its key.
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, file_failure};
 use super::session::Session;
 use super::show::{Show, rows, show};
+use super::topology::{known_peer, peer_keys};
 use dsm_abi::{Digest, NetworkId};
+use dsm_crypto::Keystore;
 use dsm_host::node::{Node, NodeConfig};
-use dsm_sdk::api::KeyView;
+use dsm_host::replicate::{Replication, ReplicationConfig};
+use dsm_sdk::api::{Hex, KeyView};
+use dsm_sdk::receipt::Durability;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// Options of `dsm node`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    verb: Option<NodeVerb>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What to do besides running.
+#[derive(Debug, clap::Subcommand)]
+enum NodeVerb {
+    /// Copy the node's key, or show its public half
+    #[command(subcommand)]
+    Key(KeyVerb),
+}
+
+/// What to do with the node's key.
+#[derive(Debug, clap::Subcommand)]
+enum KeyVerb {
+    /// Copy the secret key to a file of mode 0600: with it and the storage nodes a lost node is restored
+    Export {
+        /// The data directory
+        #[arg(long, value_name = "DIR", env = "DSM_DATA", default_value = "data")]
+        data: PathBuf,
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Show the public key, which storage nodes are told; makes the key if there is none yet
+    Public {
+        /// The data directory
+        #[arg(long, value_name = "DIR", env = "DSM_DATA", default_value = "data")]
+        data: PathBuf,
+        /// Write its hex digits to this file too
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// Options of the running node.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
     /// The data directory; made if it does not exist
     #[arg(long, value_name = "DIR", env = "DSM_DATA", default_value = "data")]
     data: PathBuf,
@@ -30,6 +76,65 @@ pub(crate) struct NodeArgs {
     /// Accept signatures of Dilithium3, for keys older than the standard
     #[arg(long)]
     accept_dilithium3: bool,
+    /// Where to open the QUIC socket for storage nodes; port 0 picks a free one, `none` does without replication
+    #[arg(long, value_name = "ADDRESS", env = "DSM_P2P", default_value = "127.0.0.1:8765")]
+    p2p: String,
+    /// A storage node of the first topology, HOST:PORT=KEY, the primary first; passed over once there is a topology
+    #[arg(long = "peer", value_name = "PEER", env = "DSM_CONNECT_PEERS", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// A file with lines of HOST:PORT and a key: storage nodes that may be added by their address alone
+    #[arg(long, value_name = "FILE", env = "DSM_PEER_KEYS")]
+    peer_keys: Option<PathBuf>,
+    /// How far a transition must be durable before it is answered: local, primary or replicated:N
+    #[arg(long, value_name = "LEVEL", env = "DSM_NODE_DURABILITY", default_value = "local")]
+    durability: Durability,
+    /// How long a submission waits for its level before it is answered `not_replicated`, in ms
+    #[arg(long, value_name = "MS", default_value_t = 5000)]
+    durability_wait: u64,
+    /// How long to wait for storage nodes after a start before writing without having heard from them, in ms
+    #[arg(long, value_name = "MS", env = "DSM_LEAD_WAIT", default_value_t = 10_000)]
+    lead_wait: u64,
+    /// Replace a primary that was silent for so long, in ms, with three storage nodes or more; 0 never does
+    #[arg(long, value_name = "MS", env = "DSM_FAILOVER", default_value_t = 2000)]
+    failover: u64,
+}
+
+/// A copy of the node's key, or its public half.
+#[derive(Serialize)]
+struct KeyShown {
+    key: dsm_abi::KeyId,
+    file: Option<PathBuf>,
+    public_key: Hex,
+}
+
+impl Show for KeyShown {
+    fn text(&self) -> String {
+        let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        rows([("key", self.key.to_string()), ("public key", hex::encode(&self.public_key.0)), ("file", file)])
+    }
+}
+
+fn key(session: &Session, verb: &KeyVerb) -> Result<(), Failure> {
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |error: std::io::Error| file_failure(&path, &error)
+    };
+    match verb {
+        KeyVerb::Export { data, to } => {
+            let from = data.join("node.key");
+            let keystore = Keystore::read(&from)?;
+            keystore.create(to)?;
+            let key = dsm_host::node::public_key(data)?;
+            session.show(&KeyShown { key: key.id(), file: Some(to.clone()), public_key: Hex(key.bytes) })
+        }
+        KeyVerb::Public { data, to } => {
+            let key = dsm_host::node::public_key(data)?;
+            if let Some(to) = to {
+                std::fs::write(to, hex::encode(&key.bytes)).map_err(failed(to))?;
+            }
+            session.show(&KeyShown { key: key.id(), file: to.clone(), public_key: Hex(key.bytes) })
+        }
+    }
 }
 
 /// What a node prints when it takes requests.
@@ -42,6 +147,9 @@ struct Banner {
     data: PathBuf,
     engine_profile: Digest,
     position: u64,
+    p2p: Option<SocketAddr>,
+    p2p_key: Option<Hex>,
+    epoch: u64,
     version: &'static str,
 }
 
@@ -52,6 +160,10 @@ impl Show for Banner {
             ("node key", self.node_key.key.to_string()),
             ("data", format!("{}, {} records", self.data.display(), self.position)),
             ("engine", self.engine_profile.to_string()),
+            (
+                "P2P",
+                self.p2p.map_or_else(|| "off".into(), |address| format!("{address}, epoch {}", self.epoch)),
+            ),
             ("API", self.url.clone()),
         ]);
         format!("DSM core node {}\n{text}", self.version)
@@ -60,6 +172,10 @@ impl Show for Banner {
 
 /// Runs a node until SIGINT or SIGTERM.
 pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
+    if let Some(NodeVerb::Key(verb)) = &args.verb {
+        return key(session, verb);
+    }
+    let args = &args.run;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(args.log_level).init();
     let runtime = runtime()?;
     let serving = Serving::bind(&runtime, &args.listen)?;
@@ -67,7 +183,17 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
     config.network_name.clone_from(&args.network_name);
     config.accept_dilithium3 = args.accept_dilithium3;
     config.engine.compiler = compiler();
+    config.durability = args.durability;
+    config.durability_wait = Duration::from_millis(args.durability_wait);
+    let replication = replication(args)?;
     let node = Node::open(config)?;
+    let replication = match replication {
+        Some(config) => {
+            let _inside = runtime.enter();
+            Some(Replication::start(&node, config)?)
+        }
+        None => None,
+    };
     let status = node.status();
     let banner = Banner {
         url: serving.url(),
@@ -77,6 +203,9 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
         data: args.data.clone(),
         engine_profile: status.engine_profile,
         position: status.position,
+        p2p: replication.as_ref().map(Replication::listen),
+        p2p_key: replication.as_ref().map(|replication| Hex(replication.key().to_vec())),
+        epoch: replication.as_ref().and_then(Replication::view).map_or(0, |view| view.epoch),
         version: status.version,
     };
     if session.globals.json {
@@ -86,7 +215,30 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
         show(false, &banner)?;
     }
     serving.run(&runtime, node.clone())?;
+    if let Some(replication) = replication {
+        runtime.block_on(replication.close());
+    }
     Ok(node.close()?)
+}
+
+/// What replication is told; nothing if there is to be none.
+fn replication(args: &RunArgs) -> Result<Option<ReplicationConfig>, Failure> {
+    if args.p2p == "none" {
+        return Ok(None);
+    }
+    let mut config = ReplicationConfig::new(&args.data);
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&args.p2p).ok().and_then(|mut found| found.next());
+    config.listen = found.ok_or_else(|| {
+        Failure::usage(format!("--p2p: {:?} is not an address", args.p2p))
+            .help("give HOST:PORT, such as 0.0.0.0:8765, or none")
+    })?;
+    config.known = args.peer_keys.as_ref().map(peer_keys).transpose()?.unwrap_or_default();
+    for text in args.peers.iter().filter(|text| !text.is_empty()) {
+        config.first.push(known_peer(text)?);
+    }
+    config.lead_wait = Some(Duration::from_millis(args.lead_wait));
+    config.failover = (args.failover > 0).then(|| Duration::from_millis(args.failover));
+    Ok(Some(config))
 }
 
 /// This program, whose children compile policies. Where the system does not tell, the node compiles itself.

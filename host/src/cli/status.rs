@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use super::session::Session;
-use super::show::{Show, rows, safe};
+use super::show::{Show, rows, safe, short};
 use dsm_host::node::NodeConfig;
 use dsm_host::node::replay::{ReplayReport, verify};
-use dsm_sdk::api::StatusView;
+use dsm_sdk::api::{ReplicationView, StatusView};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -54,10 +54,22 @@ impl Show for Status {
                 format!("{} modules, {} hits, {} misses", cache.modules, cache.hits, cache.misses),
             ),
             ("uptime", format!("{} s", view.uptime_s)),
+            ("replication", replication_words(view.replication.as_ref())),
             ("storage", if view.storage_full { "full".into() } else { String::new() }),
             ("stopped", view.stopped.clone().unwrap_or_default()),
         ])
     }
+}
+
+/// Replication in a line, and each storage node in one of its own.
+fn replication_words(view: Option<&ReplicationView>) -> String {
+    let Some(view) = view else { return "off".into() };
+    let mut words = format!("{}, epoch {}, level {}", view.standing, view.epoch, view.durability);
+    for one in &view.members {
+        let role = if one.primary { "primary" } else { "replica" };
+        words += &format!("\n{role} {} {}, {} behind", short(one.node), one.state, one.lag);
+    }
+    words
 }
 
 pub(crate) fn status(session: &Session) -> Result<(), Failure> {

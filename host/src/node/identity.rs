@@ -21,6 +21,22 @@ pub(super) enum SignCheckpointError {
     Sign(#[from] SignError),
 }
 
+/// The public key of the node in `data`; makes the key if there is none yet.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn public_key(data: &Path) -> Result<PublicKey, OpenError> {
+    std::fs::create_dir_all(data)
+        .map_err(|source| OpenError::Directory { path: data.to_path_buf(), source })?;
+    if data.join("node.key").exists() {
+        let keystore = Keystore::read(&data.join("node.key"));
+        let keystore = keystore.map_err(|error| OpenError::Key(error.to_string()))?;
+        let key = keystore.unlock(b"").map_err(|error| OpenError::Key(error.to_string()))?;
+        return Ok(PublicKey { suite: key.suite(), bytes: key.public_key().to_vec() });
+    }
+    Ok(Identity::open_or_create(data)?.public_key())
+}
+
 impl Identity {
     /// Opens the key in `directory`, or makes one if there is none. The file is locked by an empty passphrase:
     /// whoever can read it can sign, so it is protected by its mode (0600) alone, as a host key of SSH is.

@@ -21,7 +21,17 @@ impl RunningNode {
     /// Starts a node on a free port and waits for its banner.
     pub(crate) fn start(data: &Path) -> RunningNode {
         let mut child = Command::new(DSM)
-            .args(["node", "--listen", "127.0.0.1:0", "--log-level", "warn", "--json", "--data"])
+            .args([
+                "node",
+                "--listen",
+                "127.0.0.1:0",
+                "--p2p",
+                "127.0.0.1:0",
+                "--log-level",
+                "warn",
+                "--json",
+                "--data",
+            ])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()
