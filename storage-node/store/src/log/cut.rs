@@ -171,6 +171,10 @@ fn copy_aside(
         };
         add(&plan.encode())?;
         for (nth, head) in heads.iter().enumerate() {
+            if head.base > plan.last {
+                // A last segment without records.
+                break;
+            }
             let read = mend::read_segment(disk, head.base)?;
             let is_last = nth + 1 == heads.len();
             // What a batch that is not durable left behind the last record is no part of the log.

@@ -122,6 +122,24 @@ struct Place {
     lost: bool,
 }
 
+/// What a segment has to hold.
+struct Extent {
+    head: SegmentHead,
+    /// The position after its last durable record, and the chain digest through that.
+    until: u64,
+    digest: Digest,
+    sealed: bool,
+    /// The durable bytes of the last segment.
+    len: u64,
+}
+
+impl Extent {
+    /// Whether something of it lies at `position` or behind; the last segment always does.
+    fn reaches(&self, position: u64) -> bool {
+        self.until > position || !self.sealed
+    }
+}
+
 /// Where some records of one segment lie, one behind the other.
 struct Run {
     file: Arc<dyn DiskFile>,
@@ -188,21 +206,25 @@ impl Shared {
         self.changed(|base| base < first);
     }
 
-    /// What can still be proven of the segment with the base `segment`, with its head and its bytes.
-    pub(super) fn survey(&self, segment: u64) -> Result<(SegmentHead, Survey, Vec<u8>), LogError> {
+    /// What the segment with the base `segment` has to hold, if it is kept.
+    fn extent(&self, segment: u64) -> Option<Extent> {
         let view = self.view();
-        let nth = view.segments.binary_search_by_key(&segment, |segment| segment.head.base);
-        let nth = nth.map_err(|_| LogError::MissingSegment { segment })?;
+        let nth = view.segments.binary_search_by_key(&segment, |segment| segment.head.base).ok()?;
         let head = view.segments[nth].head;
         let next = view.segments.get(nth + 1).map(|next| next.head);
         let (until, digest) = next.map_or((view.durable + 1, view.digest), |next| (next.base, next.prev));
-        let size = next.is_none().then_some(view.len);
-        drop(view);
+        Some(Extent { head, until, digest, sealed: next.is_some(), len: view.len })
+    }
+
+    /// What can still be proven of the segment with the base `segment`, with its head and its bytes.
+    pub(super) fn survey(&self, segment: u64) -> Result<(SegmentHead, Survey, Vec<u8>), LogError> {
+        let extent = self.extent(segment).ok_or(LogError::MissingSegment { segment })?;
+        let Extent { head, until, digest, .. } = extent;
         let doing = io_error("reading a segment");
         let mut bytes = mend::read_segment(self.disk(), segment).map_err(doing)?;
-        if let Some(size) = size {
+        if !extent.sealed {
             // A batch may be on its way behind what is durable.
-            bytes.truncate(size as usize);
+            bytes.truncate(extent.len as usize);
         }
         let (salt, prev) = (Some(head.salt), Some(head.prev));
         let bounds = Bounds { base: segment, salt, prev, until: Some(until), digest: Some(digest) };
@@ -491,12 +513,17 @@ impl LogReader {
         })
     }
 
-    /// The records that have to be fetched together to repair the one at `position`; `None` if that is sound.
+    /// The records that have to be fetched together to repair the one at `position`, which a [`Damage`] names; `None`
+    /// if that is sound, or follows the last one: then only the segment's head or end is damaged, and
+    /// [`super::Log::repair`] needs no records.
     ///
     /// # Errors
     /// [`LogError::NotDurable`], [`LogError::Io`].
     pub fn stretch(&self, position: u64) -> Result<Option<super::Stretch>, LogError> {
         self.shared.steadily(|| {
+            if position == self.durable().0 + 1 {
+                return Ok(None);
+            }
             let (head, _) = self.shared.view().segment_of(position)?;
             let (_, survey, _) = self.shared.survey(head.base)?;
             Ok(survey.gaps.iter().map(Gap::stretch).find(|gap| gap.contains(position)))
@@ -564,28 +591,22 @@ impl LogReader {
     /// [`LogError::Io`] if the device cannot be read; damage is no error here.
     pub fn scrub(&self, from: u64) -> Result<Scrub, LogError> {
         let mut scrub = Scrub::default();
-        let (durable, last) = self.durable();
-        let heads = self.shared.heads();
-        for (nth, head) in heads.iter().enumerate() {
-            let next = heads.get(nth + 1);
-            let until = next.map_or(durable + 1, |next| next.base);
-            if until <= from || head.base > durable + 1 {
-                continue;
-            }
-            let digest = next.map_or(last, |next| next.prev);
-            self.scrub_segment(&mut scrub, head, until, digest, next.is_some())?;
+        for SegmentHead { base, .. } in self.shared.heads() {
+            let found = self.shared.steadily(|| {
+                let mut found = Scrub::default();
+                // One that is not there any more was pruned or cut meanwhile.
+                if let Some(extent) = self.shared.extent(base).filter(|extent| extent.reaches(from)) {
+                    self.scrub_segment(&mut found, &extent)?;
+                }
+                Ok(found)
+            })?;
+            scrub.merge(found);
         }
         Ok(scrub)
     }
 
-    fn scrub_segment(
-        &self,
-        scrub: &mut Scrub,
-        head: &SegmentHead,
-        until: u64,
-        digest: Digest,
-        sealed: bool,
-    ) -> Result<(), LogError> {
+    fn scrub_segment(&self, scrub: &mut Scrub, extent: &Extent) -> Result<(), LogError> {
+        let Extent { head, until, digest, sealed, .. } = extent;
         self.shared.forget(head.base);
         let doing = io_error("scrubbing a segment");
         let damage = |offset, position| Damage { segment: head.base, offset, position };
@@ -603,8 +624,8 @@ impl LogReader {
             scrub.add(damage(0, head.base));
         }
         let mut prev = Some(head.prev);
-        for position in head.base..until {
-            match self.read(position) {
+        for position in head.base..*until {
+            match self.read_once(position) {
                 Ok(record) if prev.is_none_or(|prev| prev == record.prev) => {
                     scrub.records += 1;
                     scrub.payload_bytes += record.payload.len() as u64;
@@ -621,14 +642,13 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         }
-        if prev.is_some_and(|prev| prev != digest) {
+        if prev.is_some_and(|prev| prev != *digest) {
             scrub.add(damage(0, until - 1));
         }
-        if sealed {
-            let next = SegmentHead { base: until, ..*head };
-            let offsets = self.shared.offsets(*head, next.base)?;
+        if *sealed {
+            let offsets = self.shared.offsets(*head, *until)?;
             if offsets.size != offsets.end {
-                scrub.add(damage(offsets.end, until));
+                scrub.add(damage(offsets.end, *until));
             }
         }
         Ok(())
@@ -672,6 +692,14 @@ impl Scrub {
         if self.places.len() < DAMAGE_LISTED_MAX {
             self.places.push(damage);
         }
+    }
+
+    fn merge(&mut self, other: Scrub) {
+        self.records += other.records;
+        self.payload_bytes += other.payload_bytes;
+        self.damaged += other.damaged;
+        self.places.extend(other.places);
+        self.places.truncate(DAMAGE_LISTED_MAX);
     }
 }
 
