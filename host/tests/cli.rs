@@ -309,8 +309,8 @@ fn the_demonstration_keeps_its_data_where_it_is_told() {
         let output =
             Command::new(DSM).args(["demo", "--exit", "--data"]).arg(folder.path()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && text.contains("11 steps went as told"), "{text}");
+        assert!(output.status.success() && text.contains("13 steps went as told"), "{text}");
         assert!(!text.contains('\u{1b}'), "colours only on a terminal");
     }
-    assert_eq!(replay(folder.path())["equivocations"], 2);
+    assert_eq!(replay(&folder.path().join("core"))["equivocations"], 2);
 }

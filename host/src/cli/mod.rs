@@ -39,7 +39,7 @@ struct Arguments {
 enum Verb {
     /// Run a core node
     Node(node::NodeArgs),
-    /// Watch a core node at work: a story in eleven steps, in one process
+    /// Watch a core node at work: a story in thirteen steps, in one process
     Demo(crate::demo::DemoArgs),
     /// Tell how the node is
     Status,

@@ -1,6 +1,8 @@
-//! `dsm demo`: a core node, six parties and a story of eleven steps, in one process with a real log and real fsync.
+//! `dsm demo`: a core node, a primary and a replica, six parties and a story of thirteen steps, in one process with
+//! real logs, real fsync and real QUIC. The only place of this crate that has storage nodes.
 
 mod cast;
+mod keepers;
 mod print;
 mod stage;
 mod story;
@@ -10,24 +12,41 @@ use crate::cli::node::{Serving, runtime};
 use crate::cli::session::Session;
 use crate::cli::show::line;
 use dsm_host::node::NodeConfig;
+use dsm_sdk::receipt::Durability;
 use print::{Step, Told};
 use serde::Serialize;
 use stage::Stage;
 use std::path::PathBuf;
+use std::time::Duration;
 use story::Story;
+
+/// How long a storage node may take to acknowledge before the story ends: it is in the same process.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `dsm demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// Keep the node's data here [default: a temporary directory, removed at the end]
+    /// Keep the data here, the core node's in DIR/core [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The storage nodes beside the core node
+    #[arg(long, value_enum, default_value_t = Keep::Two)]
+    storage: Keep,
     /// End after the story instead of serving the API
     #[arg(long)]
     exit: bool,
     /// Where to serve the API after the story; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7545")]
     listen: String,
+}
+
+/// Which storage nodes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Keep {
+    /// A primary and a replica: receipts say `replicated:2`
+    Two,
+    /// None: receipts say `local`, and the two steps about storage nodes are left out
+    None,
 }
 
 /// The story and its end.
@@ -51,10 +70,15 @@ pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
     let runtime = runtime()?;
     let serving = if args.exit { None } else { Some(Serving::bind(&runtime, &args.listen)?) };
     let json = session.globals.json;
-    let mut config = NodeConfig::new(&data);
+    let mut config = NodeConfig::new(data.join("core"));
     config.network_name = "demo".into();
     config.engine.compiler = crate::cli::node::compiler();
-    let stage = Stage::open(config, runtime.handle().clone())?;
+    let beside = (args.storage == Keep::Two).then_some(data.as_path());
+    if beside.is_some() {
+        config.durability = Durability::Replicated(2);
+        config.durability_wait = PATIENCE;
+    }
+    let stage = Stage::open(config, runtime.handle().clone(), beside)?;
     let told = Told::new(json);
     told.line(&format!("DSM demonstration: network {} in {}", stage.node.network(), data.display()));
     let story = Story::new(stage, told)?.play()?;
@@ -78,7 +102,6 @@ pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
         story.told.line(&format!("    the API stays up at {url} until Ctrl-C; try: dsm status --node {url}"));
         serving.run(&runtime, node.clone())?;
     }
-    drop(story);
-    node.close()?;
-    Ok(())
+    drop(node);
+    story.stage.close()
 }

@@ -54,7 +54,12 @@ impl Told {
     }
 
     pub(super) fn accepted(&mut self, what: &str, receipt: &Receipt) {
-        let place = format!("{} at {}", short(receipt.transition), receipt.position);
+        let place = format!(
+            "{} at {}, {}",
+            short(receipt.transition),
+            receipt.position,
+            crate::cli::session::durability_words(receipt)
+        );
         self.event_line(what, &format!("{}  {}", self.paint(GREEN, "accepted"), self.paint(DIM, &place)));
         self.push(Event::Accepted { what: what.to_owned(), receipt: Box::new(receipt.clone()) });
     }

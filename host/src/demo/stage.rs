@@ -1,15 +1,18 @@
-//! A real node with a real disk, driven from inside the process.
+//! A real node with a real disk and its storage nodes, driven from inside the process.
 
 use super::cast::Actor;
-use crate::cli::failure::Failure;
+use super::keepers::{self, Keeper};
+use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
 use dsm_abi::{AccountId, StateId, TokenId, TokenStateId, encode};
 use dsm_core::SignedTransition;
 use dsm_host::node::replay::{ReplayError, ReplayReport, verify};
 use dsm_host::node::{Node, NodeConfig, OpenError, SubmitError};
+use dsm_host::replicate::{Replication, ReplicationConfig, RestoreConfig, RestoreReport, restore};
 use dsm_sdk::draft::{Draft, Window};
-use dsm_sdk::receipt::Receipt;
+use dsm_sdk::receipt::{Durability, Receipt};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long the threads of a dropped node may take to let go of the directory.
@@ -26,12 +29,107 @@ pub(super) struct Heads {
 pub(super) struct Stage {
     pub(super) node: Node,
     pub(super) config: NodeConfig,
+    pub(super) keepers: Vec<Keeper>,
+    replication: Option<Replication>,
     runtime: tokio::runtime::Handle,
 }
 
 impl Stage {
-    pub(super) fn open(config: NodeConfig, runtime: tokio::runtime::Handle) -> Result<Stage, Failure> {
-        Ok(Stage { node: Node::open(config.clone())?, config, runtime })
+    /// Opens the node, and the storage nodes in folders beside its own if there are to be any.
+    pub(super) fn open(
+        config: NodeConfig,
+        runtime: tokio::runtime::Handle,
+        beside: Option<&Path>,
+    ) -> Result<Stage, Failure> {
+        let keepers = match beside {
+            Some(folder) => {
+                let core = dsm_host::node::public_key(&config.data)?;
+                keepers::start(&runtime, folder, &core)?
+            }
+            None => Vec::new(),
+        };
+        Stage::begin(config, runtime, keepers)
+    }
+
+    /// Opens the node between storage nodes that run, and waits until it leads.
+    fn begin(
+        config: NodeConfig,
+        runtime: tokio::runtime::Handle,
+        keepers: Vec<Keeper>,
+    ) -> Result<Stage, Failure> {
+        let node = opened(&config)?;
+        let replication = if keepers.is_empty() {
+            None
+        } else {
+            let _inside = runtime.enter();
+            Some(Replication::start(&node, replication_config(&config.data, &keepers))?)
+        };
+        let begun = Instant::now();
+        while node.ready().is_err() && begun.elapsed() < LET_GO {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        node.ready()?;
+        Ok(Stage { node, config, keepers, replication, runtime })
+    }
+
+    /// Ends the replication and lets go of the node; what is left can be opened or restored.
+    fn end(self) -> (Node, NodeConfig, Vec<Keeper>, tokio::runtime::Handle) {
+        let Stage { node, config, keepers, replication, runtime } = self;
+        if let Some(replication) = replication {
+            runtime.block_on(replication.close());
+        }
+        (node, config, keepers, runtime)
+    }
+
+    /// Ends everything in order.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        let (node, _, mut keepers, runtime) = self.end();
+        keepers.iter_mut().for_each(|keeper| keeper.stop(&runtime));
+        Ok(node.close()?)
+    }
+
+    /// Stops a storage node.
+    pub(super) fn stop(&mut self, keeper: usize) {
+        if let Some(keeper) = self.keepers.get_mut(keeper) {
+            keeper.stop(&self.runtime);
+        }
+    }
+
+    /// Starts a storage node again and waits until it has acknowledged the whole log; how long that took.
+    pub(super) fn start_again(&mut self, keeper: usize) -> Result<Duration, Failure> {
+        let begun = Instant::now();
+        if let Some(keeper) = self.keepers.get_mut(keeper) {
+            keeper.start_again(&self.runtime)?;
+        }
+        let replication = self.replication.clone().ok_or_else(|| differs("there are no storage nodes"))?;
+        loop {
+            let view = replication.topology()?;
+            if view.members.iter().all(|one| one.acked >= view.position) {
+                return Ok(begun.elapsed());
+            }
+            if begun.elapsed() > LET_GO {
+                return Err(differs("a storage node does not catch up"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Loses the core node's directory, all of it, and restores it from the storage nodes and the copy of its key.
+    pub(super) fn lose_and_restore(self, copy: &Path) -> Result<(Stage, RestoreReport), Failure> {
+        let lost = |error: std::io::Error| file_failure(copy, &error);
+        std::fs::copy(self.config.data.join("node.key"), copy).map_err(lost)?;
+        let (node, config, keepers, runtime) = self.end();
+        node.close()?;
+        std::fs::remove_dir_all(&config.data).map_err(|error| file_failure(&config.data, &error))?;
+        let restoration = RestoreConfig {
+            from: keepers.iter().map(|keeper| keeper.peer.clone()).collect(),
+            key: copy.to_path_buf(),
+            node: config.clone(),
+            replication: ReplicationConfig::new(&config.data),
+            force: false,
+        };
+        let report = runtime.block_on(restore(restoration, |_, _| {})).map_err(differs)?;
+        Ok((Stage::begin(config, runtime, keepers)?, report))
     }
 
     /// Waits for an answer of the node.
@@ -64,6 +162,17 @@ impl Stage {
 
     pub(super) fn submit(&self, signed: &SignedTransition) -> Result<Receipt, SubmitError> {
         self.wait(self.node.submit(encode(signed)))
+    }
+
+    /// Signs and submits what must be accepted, and waits for a level of durability.
+    pub(super) fn accept_at(
+        &self,
+        level: Durability,
+        actors: &[(&Actor, usize)],
+        build: impl FnOnce(Draft) -> Draft,
+    ) -> Result<Receipt, Failure> {
+        let signed = self.sign(actors, build)?;
+        Ok(self.wait(self.node.submit_at(encode(&signed), Some(level)))?)
     }
 
     /// Signs and submits what must be accepted.
@@ -103,10 +212,32 @@ impl Stage {
 
     /// Drops the node without closing it, replays its log believing nothing, and opens the directory again.
     pub(super) fn reopen(self) -> Result<(Stage, ReplayReport), Failure> {
-        let Stage { node, config, runtime } = self;
+        let (node, config, keepers, runtime) = self.end();
         drop(node);
         let report = replay(&config)?;
-        Ok((Stage::open(config, runtime)?, report))
+        Ok((Stage::begin(config, runtime, keepers)?, report))
+    }
+}
+
+/// The first two storage nodes are the first topology; a later start finds the topology that there is.
+fn replication_config(data: &Path, keepers: &[Keeper]) -> ReplicationConfig {
+    ReplicationConfig {
+        first: keepers.iter().map(|keeper| keeper.peer.clone()).collect(),
+        lead_wait: None,
+        ..ReplicationConfig::new(data)
+    }
+}
+
+/// Opens the node as soon as the threads of the one before let go of the directory.
+fn opened(config: &NodeConfig) -> Result<Node, Failure> {
+    let start = Instant::now();
+    loop {
+        match Node::open(config.clone()) {
+            Err(OpenError::InUse(_) | OpenError::Directory { .. }) if start.elapsed() < LET_GO => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return Ok(result?),
+        }
     }
 }
 
@@ -115,7 +246,9 @@ fn replay(config: &NodeConfig) -> Result<ReplayReport, Failure> {
     let start = Instant::now();
     loop {
         match verify(config) {
-            Err(ReplayError::Open(OpenError::InUse(_))) if start.elapsed() < LET_GO => {
+            Err(ReplayError::Open(OpenError::InUse(_) | OpenError::Directory { .. }))
+                if start.elapsed() < LET_GO =>
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             result => return Ok(result?),

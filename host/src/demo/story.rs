@@ -14,6 +14,7 @@ use dsm_crypto::Verifier;
 use dsm_host::node::SubmitError;
 use dsm_sdk::api::PolicyCid;
 use dsm_sdk::draft::{CredentialTerms, Draft, NewToken, issue};
+use dsm_sdk::receipt::{Durability, Receipt};
 
 /// The standard policies, as they are committed.
 const POLICIES: [(&str, &[u8]); 4] = [
@@ -29,6 +30,8 @@ const GATE: u8 = 1;
 const CENTS: u8 = 2;
 /// Base units of one Demo Euro.
 const EURO: u128 = 100;
+/// The place of the replica among the storage nodes.
+const REPLICA: usize = 1;
 const SCHEMA: &str = "kyc/1";
 const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
@@ -77,7 +80,11 @@ impl Story {
         self.attack()?;
         let mut story = self.reopen()?;
         story.prove()?;
-        Ok(story)
+        if story.stage.keepers.is_empty() {
+            return Ok(story);
+        }
+        story.stop_and_catch_up()?;
+        story.lose_and_restore()
     }
 
     fn publish(&mut self) -> Result<(), Failure> {
@@ -364,6 +371,61 @@ impl Story {
         let bytes = encode(&proof).len();
         self.told.fact("bob's DEMO32, verified without the node", format!("{amount}, by {bytes} bytes"));
         Ok(())
+    }
+
+    /// A small payment of bob's, acknowledged at a level.
+    fn pay_a_cent(&self, level: Durability) -> Result<Receipt, Failure> {
+        let Cast { alice, bob, .. } = &self.cast;
+        let cash = self.cash;
+        let receipt = self
+            .stage
+            .accept_at(level, &[(bob, 1)], |draft| draft.transfer(bob.account, cash, alice.account, 1))?;
+        if receipt.durability < level {
+            return Err(differs(format!("asked for {level}, the receipt says {}", receipt.durability)));
+        }
+        Ok(receipt)
+    }
+
+    fn stop_and_catch_up(&mut self) -> Result<(), Failure> {
+        self.told.step("Stop the replica, go on, start it again");
+        let receipt = self.pay_a_cent(Durability::Replicated(2))?;
+        self.told.accepted("a cent, asked for replicated:2", &receipt);
+        self.stage.stop(REPLICA);
+        let name = self.stage.keepers[REPLICA].name;
+        self.told.fact(&format!("the {name}"), "stopped");
+        let alone = self.pay_a_cent(Durability::Primary)?;
+        ensure(alone.durability == Durability::Primary, "a node that is stopped acknowledged")?;
+        self.told.accepted("a cent, asked for primary", &alone);
+        let took = self.stage.start_again(REPLICA)?;
+        self.told.fact(&format!("the {name}"), format!("caught up {} ms after its start", took.as_millis()));
+        let again = self.stage.node.receipt(&alone.transition)?;
+        let again = again.ok_or_else(|| differs("the payment has no receipt"))?;
+        ensure(again.durability == Durability::Replicated(2), "the receipt does not say what it reached")?;
+        self.told.fact("the same receipt, asked for again", crate::cli::session::durability_words(&again));
+        Ok(())
+    }
+
+    fn lose_and_restore(mut self) -> Result<Story, Failure> {
+        self.told.step("Lose the core node's directory, restore it from the storage nodes");
+        let before = self.stage.heads();
+        let copy = self.stage.config.data.with_extension("key");
+        let (stage, report) = self.stage.lose_and_restore(&copy)?;
+        let mut story = Story { stage, ..self };
+        story.told.fact("left of the core node", "the copy of its key");
+        story.told.fact(
+            "fetched, and replayed believing nothing",
+            format!("{} records, {} packages", report.position, report.packages),
+        );
+        ensure(story.stage.heads() == before, "the heads are others")?;
+        let (accounts, tokens) = (before.accounts.len(), before.tokens.len());
+        story.told.fact("opened again", format!("the same {accounts} + {tokens} heads"));
+        story.told.fact("epoch that fences what was lost", report.epoch);
+        story.told.fact("recovery point", format!("{} records lost", report.rpo_records));
+        story.told.fact("recovery time", format!("{} ms", report.rto_ms));
+        ensure(report.rpo_records == 0, "records are lost")?;
+        let receipt = story.pay_a_cent(Durability::Replicated(2))?;
+        story.told.accepted("a cent, asked for replicated:2", &receipt);
+        Ok(story)
     }
 
     /// The tips of the relationship between alice and bob, in each one's map.
