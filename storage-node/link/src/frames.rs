@@ -8,7 +8,6 @@ use crate::connection::Shared;
 use crate::error::{Closed, FrameError, close};
 use crate::metrics::count;
 use bytes::{Buf as _, Bytes};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,8 +16,8 @@ use tokio::time::Instant;
 
 /// Bytes of the length before a frame.
 const LENGTH_BYTES: usize = 4;
-/// Packets' worth of bytes taken from QUIC at once: its lock is taken once for all of them.
-const CHUNKS_MAX: usize = 32;
+/// Bytes taken from QUIC at once.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// What is reserved for a frame before its bytes arrive.
 const RESERVED_BYTES_MAX: usize = 64 << 10;
 
@@ -31,13 +30,8 @@ pub struct FrameStream {
 
 impl FrameStream {
     pub(crate) fn new(send: quinn::SendStream, recv: quinn::RecvStream, link: Arc<Shared>) -> FrameStream {
-        let receiver = FrameReceiver {
-            stream: recv,
-            link: link.clone(),
-            chunk: Bytes::new(),
-            taken: VecDeque::new(),
-            state: State::Idle,
-        };
+        let receiver =
+            FrameReceiver { stream: recv, link: link.clone(), chunk: Bytes::new(), state: State::Idle };
         FrameStream { sender: FrameSender { stream: send, link, within_frame: false }, receiver }
     }
 
@@ -150,9 +144,8 @@ fn write_error(error: quinn::WriteError) -> FrameError {
 pub struct FrameReceiver {
     stream: quinn::RecvStream,
     link: Arc<Shared>,
-    /// Taken from QUIC, not yet looked at: the first bytes, and those behind them.
+    /// Taken from QUIC, not yet looked at.
     chunk: Bytes,
-    taken: VecDeque<Bytes>,
     state: State,
 }
 
@@ -280,14 +273,9 @@ impl FrameReceiver {
         }
     }
 
-    /// The next bytes, from QUIC if need be; `deadline` is that of the frame that is under way.
+    /// Takes the next bytes from QUIC; `deadline` is that of the frame that is under way.
     async fn fill(&mut self, deadline: Option<Instant>) -> Result<(), FrameError> {
-        if let Some(next) = self.taken.pop_front() {
-            self.chunk = next;
-            return Ok(());
-        }
-        let mut chunks: [Bytes; CHUNKS_MAX] = Default::default();
-        let read = self.stream.read_chunks(&mut chunks);
+        let read = self.stream.read_chunk(CHUNK_BYTES_MAX, true);
         let read = match deadline {
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, read).await.map_err(|_| FrameError::TooSlow)?
@@ -295,10 +283,7 @@ impl FrameReceiver {
             None => read.await,
         };
         match read {
-            Ok(Some(count)) => {
-                self.taken.extend(chunks.into_iter().take(count));
-                self.chunk = self.taken.pop_front().unwrap_or_default();
-            }
+            Ok(Some(chunk)) => self.chunk = chunk.bytes,
             Ok(None) if deadline.is_some() => return Err(FrameError::Truncated),
             Ok(None) => return Err(FrameError::Finished),
             Err(quinn::ReadError::Reset(code)) => return Err(FrameError::GivenUp(code.into_inner())),
