@@ -153,7 +153,8 @@ pub const PENALTY_OUT: u32 = 100;
 /// What the fetcher wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchOutput {
-    /// Ask this peer on a stream of its own; then [`Fetcher::handle_answer`] or [`Fetcher::handle_failed`].
+    /// Ask this peer on a stream of its own; then [`Fetcher::handle_answer`] or [`Fetcher::handle_failed`]. The stream
+    /// is given up when the job asks again: an answer to an earlier question must not be handed in.
     Ask {
         /// The peer.
         peer: NodeId,

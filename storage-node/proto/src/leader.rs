@@ -311,6 +311,8 @@ struct Promotion {
     automatic: bool,
     /// When it was last asked for. From then on levels need both primaries.
     asked: Option<Micros>,
+    /// When it was first asked for: if nothing comes of it, it is called off after a while.
+    first_asked: Option<Micros>,
 }
 
 #[derive(Debug)]
@@ -674,7 +676,7 @@ impl Leader {
             return Err(SwitchError::NotAMember);
         }
         if candidate != self.topology.topology.primary() {
-            self.promotion = Some(Promotion { candidate, automatic: false, asked: None });
+            self.promotion = Some(Promotion { candidate, automatic: false, asked: None, first_asked: None });
             self.promote(now);
         }
         Ok(())
@@ -719,7 +721,7 @@ impl Leader {
             }
             PeerState::Shipping if late && !peer.sent.is_empty() => {
                 peer.step = now;
-                let back = peer.floor();
+                let back = if planted!(self, RewindsTooFar) { peer.durable } else { peer.floor() };
                 self.resend(node, back, now);
             }
             _ => {}
@@ -731,7 +733,7 @@ impl Leader {
             let after = peer.cursor;
             let unacked = peer.state == PeerState::Shipping && peer.sent.is_empty() && acked < after.position;
             self.send(node, Frame::Heartbeat { epoch, head, acked }, now);
-            if unacked {
+            if unacked && !planted!(self, AsksOnceForAnAck) {
                 // The question for an ack was lost, or its answer.
                 self.send(node, Frame::Append(Append { epoch, after, records: Vec::new() }), now);
             }
@@ -948,7 +950,9 @@ impl Leader {
         let topology = &self.topology.topology;
         let promised = |(_, peer): &(&NodeId, &Peer)| peer.promised && peer.convicted.is_none();
         let primary = self.peers.get(&topology.primary());
-        let placed = primary.is_some_and(|peer| peer.promised && peer.state == PeerState::Shipping);
+        let unseen = planted!(self, CountsUnseenPrimary);
+        let placed =
+            primary.is_some_and(|peer| peer.promised && (peer.state == PeerState::Shipping || unseen));
         let enough = self.peers.iter().filter(promised).count() >= topology.majority();
         if placed && enough && !self.established {
             self.established = true;
@@ -1032,11 +1036,12 @@ impl Leader {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.search = None;
         if peer.reported.position > common.position {
-            if !fork && own.position > common.position {
+            let grew = !fork && own.position > common.position;
+            if grew && !planted!(self, ForgetsThatItGrew) {
                 // Ours has grown during the search: what lies behind was not compared yet.
                 return self.greet(node, now);
             }
-            if !fork {
+            if !fork && !grew {
                 peer.state = PeerState::Ahead;
                 let head = peer.reported;
                 self.outputs.push_back(LeaderOutput::Behind { peer: node, head });
@@ -1101,7 +1106,7 @@ impl Leader {
             Some(digest) if digest == nack.tail.digest => self.resend(node, nack.tail, now),
             Some(_) if peer.resends.take(max, span, now) => self.greet(node, now),
             None if nack.tail.position < peer.cursor.position => {
-                let back = peer.floor();
+                let back = if planted!(self, RewindsTooFar) { peer.durable } else { peer.floor() };
                 self.resend(node, back, now);
             }
             // No budget; or it is ahead of what was sent since the last rewind, and its ack will say so.
@@ -1230,17 +1235,25 @@ impl Leader {
         let shipping = live.filter(|(_, peer)| peer.state == PeerState::Shipping);
         let best = shipping.max_by_key(|(node, peer)| (peer.durable.position, core::cmp::Reverse(**node)));
         if let Some((candidate, _)) = best {
-            self.promotion = Some(Promotion { candidate: *candidate, automatic: true, asked: None });
+            self.promotion =
+                Some(Promotion { candidate: *candidate, automatic: true, asked: None, first_asked: None });
         }
     }
 
     /// Asks for the promotion under way once the candidate holds everything acknowledged.
     fn promote(&mut self, now: Micros) {
         let Some(promotion) = self.promotion else { return };
-        let again = self.config.failover.unwrap_or(self.config.answer_timeout);
+        let answer_timeout = self.config.answer_timeout;
+        let given_up = |first: Micros| now.since(first) >= Micros(answer_timeout.0.saturating_mul(5));
+        if promotion.first_asked.is_some_and(given_up) || !self.peers.contains_key(&promotion.candidate) {
+            self.promotion = None;
+            return;
+        }
+        let again = self.config.failover.unwrap_or(answer_timeout);
         let ready = self.durable(promotion.candidate) >= self.granted || planted!(self, PromotesTooEarly);
         if ready && promotion.asked.is_none_or(|asked| now.since(asked) >= again) {
-            self.promotion = Some(Promotion { asked: Some(now), ..promotion });
+            let first_asked = promotion.first_asked.or(Some(now));
+            self.promotion = Some(Promotion { asked: Some(now), first_asked, ..promotion });
             self.outputs.push_back(LeaderOutput::PromotionNeeded { candidate: promotion.candidate });
         }
     }

@@ -93,14 +93,6 @@ impl Restore {
         found
     }
 
-    /// What a careless core node would take: the first answer.
-    #[cfg(feature = "sim")]
-    pub(crate) fn anybody(&self) -> Option<(SignedTopology, Vec<(NodeId, Head)>)> {
-        let found =
-            self.statuses.iter().find_map(|(node, status)| Some((node, status, status.promise.as_ref()?)));
-        found.map(|(node, status, promise)| (promise.topology.clone(), Vec::from([(*node, status.head)])))
-    }
-
     /// Whether it is time to fetch.
     pub fn readiness(&self) -> Readiness {
         let highest = self.highest();

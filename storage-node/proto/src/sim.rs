@@ -68,13 +68,19 @@ pub enum Bug {
     ServesRotten,
     /// Core node, restored: accepts before the primary and a majority promised.
     LeadsUnconfirmed,
-    /// Core node: restores from whoever answers first.
-    RestoresFromAnybody,
+    /// Leader: has what it never compared set aside, when its own log grew during the comparison.
+    ForgetsThatItGrew,
+    /// Leader: counts an epoch before it has seen that the primary holds nothing more.
+    CountsUnseenPrimary,
+    /// Leader: sends again from the last ack of its run instead of the last common record.
+    RewindsTooFar,
+    /// Leader: asks for an ack of what is there only once.
+    AsksOnceForAnAck,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 26] = [
         Bug::LostFence,
         Bug::AnswersBeforePersisting,
         Bug::NackStorm,
@@ -97,7 +103,10 @@ impl Bug {
         Bug::KeepsTornTail,
         Bug::ServesRotten,
         Bug::LeadsUnconfirmed,
-        Bug::RestoresFromAnybody,
+        Bug::ForgetsThatItGrew,
+        Bug::CountsUnseenPrimary,
+        Bug::RewindsTooFar,
+        Bug::AsksOnceForAnAck,
     ];
 }
 
@@ -170,6 +179,8 @@ pub struct Faults {
     pub pauses: bool,
     /// A second core node is restored while the first lives.
     pub two_writers: bool,
+    /// The core node's machine is copied, and both copies run with one epoch.
+    pub clones: bool,
     /// The core node loses its disk and is restored.
     pub core_loss: bool,
     /// An operator promotes now and then.
@@ -216,10 +227,18 @@ impl Options {
             full_disks: one_in(4),
             pauses: one_in(4),
             two_writers: one_in(3),
+            clones: one_in(12),
             core_loss: one_in(4),
             promotions: one_in(3),
             membership: one_in(4),
             liar: None,
+        };
+        // Two machines of one epoch do not fork the log as long as neither changes the topology; an operator who copies a
+        // running core node's directory and promotes in both has two histories, and the evidence for it.
+        let faults = if faults.clones {
+            Faults { two_writers: false, core_loss: false, promotions: false, membership: false, ..faults }
+        } else {
+            faults
         };
         let liar = one_in(4);
         let lie = Lie::ALL[random.below(Lie::ALL.len() as u64) as usize];

@@ -3,6 +3,7 @@
 use super::Bug;
 use super::disk::Disk;
 use super::network::Actor;
+use super::random::Random;
 use super::world::{Event, NETWORK, Notary, World};
 use crate::fetch::{Answer, FetchConfig, FetchOutput, Fetched, Fetcher, JobId, PeerFault, Query, Want};
 use crate::restore::{Readiness, Restore};
@@ -52,7 +53,7 @@ pub(super) struct Core {
 #[derive(Clone, Copy)]
 enum Job {
     Restore { epoch: u64 },
-    CatchUp { peer: NodeId, until: Head, faulty: bool },
+    CatchUp { peer: NodeId, after: Head, until: Head, faulty: bool },
     Repair { position: u64 },
 }
 
@@ -91,6 +92,20 @@ impl Core {
     pub(super) fn lose(&mut self) {
         self.disk.wipe();
         self.retired = true;
+    }
+
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// Another machine with a copy of this one's disk, as it would be after a crash now.
+    pub(super) fn copy(&self, random: &mut Random) -> Core {
+        let mut core = Core::new(self.topology.clone());
+        core.disk = self.disk.clone();
+        core.disk.crash(random);
+        core.established = self.established;
+        core.unconfirmed = self.unconfirmed;
+        core
     }
 
     pub(super) fn describe(&self) -> String {
@@ -150,6 +165,9 @@ impl World {
         let mut config = LeaderConfig::new(self.core_key.clone());
         config.window_bytes = WINDOW;
         config.append_bytes_max = FRAME;
+        if self.options.faults.clones {
+            config.failover = None;
+        }
         let core = &mut self.cores[index];
         let head = core.disk.synced_head();
         let mut leader = Leader::new(config, topology, Start::default(), head, self.now);
@@ -296,7 +314,6 @@ impl World {
     /// Asks everybody where they stand, until it is clear from whom to fetch.
     fn restore_step(&mut self, index: usize) {
         let now = self.now;
-        let anybody = self.options.bug == Some(Bug::RestoresFromAnybody);
         let core = &mut self.cores[index];
         let Some(restore) = &core.restore else { return };
         let life = core.life;
@@ -305,12 +322,6 @@ impl World {
         }
         match restore.readiness() {
             Readiness::Ready { topology, sources, epoch } => {
-                core.fetching = true;
-                self.restore_from(index, topology, sources, epoch);
-            }
-            Readiness::Waiting { .. } if anybody => {
-                let Some((topology, sources)) = restore.anybody() else { return };
-                let epoch = topology.topology.epoch() + 1;
                 core.fetching = true;
                 self.restore_from(index, topology, sources, epoch);
             }
@@ -583,9 +594,10 @@ impl World {
         if core.jobs.values().any(|job| matches!(job, Job::CatchUp { .. })) {
             return;
         }
-        let want = Want::Records { after: core.disk.synced_head(), until: head, bytes_max: 64 << 20 };
+        let after = core.disk.synced_head();
+        let want = Want::Records { after, until: head, bytes_max: 64 << 20 };
         if let Some(job) = core.fetcher.start(want, &[peer], now) {
-            core.jobs.insert(job, Job::CatchUp { peer, until: head, faulty: false });
+            core.jobs.insert(job, Job::CatchUp { peer, after, until: head, faulty: false });
         }
     }
 
@@ -647,7 +659,8 @@ impl World {
             FetchOutput::Done { job, fetched: Fetched::Records(records), .. } => {
                 match self.cores[index].jobs.remove(&job) {
                     Some(Job::Restore { epoch }) => self.restored(index, epoch, records),
-                    Some(Job::CatchUp { .. }) => {
+                    // If the log has grown meanwhile, what came does not follow it any more.
+                    Some(Job::CatchUp { after, .. }) if self.cores[index].disk.end() == after => {
                         let key = self.core_key.clone();
                         let core = &mut self.cores[index];
                         for record in records {
@@ -669,7 +682,7 @@ impl World {
                             alloc::format!("core {index} repaired {position} with other bytes")
                         });
                     }
-                    None => {}
+                    Some(Job::CatchUp { .. }) | None => {}
                 }
             }
             FetchOutput::Done { job, .. } | FetchOutput::Failed { job } => {
@@ -678,7 +691,7 @@ impl World {
                         let core = &mut self.cores[index];
                         core.fetching = false;
                     }
-                    Some(Job::CatchUp { peer, until, faulty }) => {
+                    Some(Job::CatchUp { peer, until, faulty, .. }) => {
                         let core = &mut self.cores[index];
                         if faulty && core.unbacked == Some((peer, until)) {
                             if let Some(leader) = &mut core.leader {

@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use dsm_abi::Digest;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Disk {
     log: Vec<(Record, Head)>,
     /// Records that survive a crash for certain.

@@ -5,8 +5,8 @@ use super::network::{Actor, Network};
 use super::nodes::Node;
 use super::oracle::{Oracle, Violation};
 use super::random::Random;
-use super::{Options, Report};
-use crate::fetch::{Answer, JobId, Query};
+use super::{Faults, Options, Report};
+use crate::fetch::{Answer, FetchConfig, JobId, Query};
 use crate::{Ack, Frame, Head, Member, Micros, NodeId, ReadId, SignedTopology, Topology, limit};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};
@@ -21,6 +21,8 @@ const TICK: Micros = Micros::from_millis(100);
 const SECOND: u64 = 1_000_000;
 /// Frames in one simulated second: several times what any clean run needs.
 const FRAMES_PER_SECOND_MAX: u64 = 3000;
+/// Nacks that one connection may see in a second: what a follower's configuration allows.
+const NACKS_MAX: u32 = 8;
 /// How long a healed cluster may take until all logs are equal.
 const CONVERGENCE_SECONDS: u64 = 90;
 
@@ -36,10 +38,19 @@ pub(super) enum Event {
     Signed { node: usize, life: u64, ack: Ack },
     SetAside { node: usize, life: u64, keep: Head },
     Read { core: usize, life: u64, peer: NodeId, id: ReadId, after: u64, bytes_max: usize },
-    Question { from: Actor, life: u64, job: Option<JobId>, to: usize, query: Query },
-    Answered { to: Actor, life: u64, job: Option<JobId>, from: usize, answer: Answer },
+    Question { asker: Asker, to: usize, query: Query },
+    Answered { asker: Asker, from: usize, answer: Answer },
     Restart(Actor),
     Switch { core: usize, life: u64, signed: SignedTopology },
+}
+
+/// Who asked, and until when the stream with the question stays open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    actor: Actor,
+    life: u64,
+    job: Option<JobId>,
+    until: Micros,
 }
 
 struct Entry {
@@ -95,7 +106,10 @@ pub(super) struct World {
     /// Transactions sent lately, some of which clients send again.
     lately: Vec<u64>,
     frames_this_second: (u64, u64),
-    core_lost_at: Option<Micros>,
+    /// Two machines ran with one epoch.
+    cloned: bool,
+    /// Nacks of each connection in this second.
+    nacks: BTreeMap<u64, u32>,
 }
 
 /// Signatures of the simulation: a keyed hash with the public key, which nobody here uses to forge.
@@ -162,7 +176,8 @@ impl World {
             next_transaction: 1,
             lately: Vec::new(),
             frames_this_second: (0, 0),
-            core_lost_at: None,
+            cloned: false,
+            nacks: BTreeMap::new(),
             options,
         };
         let signed = world.sign_topology(topology);
@@ -241,9 +256,8 @@ impl World {
                 let connection = self.connections.get(connection)?;
                 Some(if *at_node { Actor::Node(connection.node) } else { Actor::Core(connection.core) })
             }
-            Event::Tick(actor) | Event::Synced { actor, .. } | Event::Answered { to: actor, .. } => {
-                Some(*actor)
-            }
+            Event::Tick(actor) | Event::Synced { actor, .. } => Some(*actor),
+            Event::Answered { asker, .. } => Some(asker.actor),
             Event::Persisted { node, .. }
             | Event::Signed { node, .. }
             | Event::SetAside { node, .. }
@@ -288,11 +302,15 @@ impl World {
             Event::Read { core, life, peer, id, after, bytes_max } => {
                 self.core_read(core, life, peer, id, after, bytes_max);
             }
-            Event::Question { from, life, job, to, query } => self.question(from, life, job, to, &query),
-            Event::Answered { to, life, job, from, answer } => match to {
-                Actor::Node(node) => self.node_answered(node, life, job, from, answer),
-                Actor::Core(core) => self.core_answered(core, life, job, from, answer),
-            },
+            Event::Question { asker, to, query } => self.question(asker, to, &query),
+            Event::Answered { asker, from, answer } => {
+                let Asker { actor, life, job, until } = asker;
+                match actor {
+                    _ if self.now >= until => {}
+                    Actor::Node(node) => self.node_answered(node, life, job, from, answer),
+                    Actor::Core(core) => self.core_answered(core, life, job, from, answer),
+                }
+            }
             Event::Restart(Actor::Node(node)) => self.start_node(node),
             Event::Restart(Actor::Core(core)) => self.start_core(core),
             Event::Switch { core, life, signed } => self.core_switch(core, life, signed),
@@ -325,6 +343,14 @@ impl World {
         let second = self.now.0 / SECOND;
         if self.frames_this_second.0 != second {
             self.frames_this_second = (second, 0);
+            self.nacks.clear();
+        }
+        if matches!(frame, Frame::Nack(_)) && self.nodes[ends.node].lie.is_none() {
+            let nacks = self.nacks.entry(connection).or_default();
+            *nacks += 1;
+            // Two spans of the follower's budget may touch one second.
+            let few = *nacks <= 2 * NACKS_MAX;
+            self.oracle.demand(few, || alloc::format!("more than {NACKS_MAX} nacks a second"));
         }
         self.frames_this_second.1 += 1;
         let frames = self.frames_this_second.1;
@@ -450,15 +476,17 @@ impl World {
         let passes = self.network.passes(from, Actor::Node(to), self.now);
         if passes && !lost && self.nodes[to].up() {
             let delay = self.network.delay(&mut self.random, self.now);
-            self.after(delay, Event::Question { from, life, job, to, query });
+            let until = self.now.plus(FetchConfig::default().answer_timeout);
+            let asker = Asker { actor: from, life, job, until };
+            self.after(delay, Event::Question { asker, to, query });
         }
     }
 
-    fn question(&mut self, from: Actor, life: u64, job: Option<JobId>, to: usize, query: &Query) {
+    fn question(&mut self, asker: Asker, to: usize, query: &Query) {
         let Some(answer) = self.node_answer(to, query) else { return };
-        if self.network.passes(Actor::Node(to), from, self.now) {
+        if self.network.passes(Actor::Node(to), asker.actor, self.now) {
             let delay = self.network.delay(&mut self.random, self.now);
-            self.after(delay, Event::Answered { to: from, life, job, from: to, answer });
+            self.after(delay, Event::Answered { asker, from: to, answer });
         }
     }
 
@@ -545,7 +573,7 @@ impl World {
             8 if faults.bit_flips => self.flip(actor),
             9 if faults.promotions => self.operator_promotes(),
             10 if faults.membership => self.operator_changes_members(),
-            11 if self.now.0 > 8 * SECOND => self.replace_core(faults.core_loss, faults.two_writers),
+            11 if self.now.0 > 8 * SECOND => self.replace_core(&faults),
             _ => {}
         }
     }
@@ -606,22 +634,48 @@ impl World {
         }
     }
 
-    /// An operator takes another machine into service: because the core node's disk is gone, or because he believes so.
-    fn replace_core(&mut self, loss: bool, twin: bool) {
+    /// Another machine comes into service: because the core node's disk is gone, because an operator believes so, or as
+    /// a copy that nobody meant to run.
+    fn replace_core(&mut self, faults: &Faults) {
         let active = self.cores.len() - 1;
-        let settled = self.cores[active].restore.is_none() && self.oracle.acknowledged() > 0;
-        if self.cores.len() >= 3 || !settled || self.options.faults.liar.is_some() || !self.random.one_in(4) {
+        let settled = self.cores[active].leader.is_some() && self.oracle.acknowledged() > 0;
+        if self.cores.len() >= 3 || !settled || faults.liar.is_some() || !self.random.one_in(4) {
             return;
         }
-        let lost = loss && (!twin || self.random.one_in(2));
-        if lost {
-            self.crash_core(active);
-            self.cores[active].lose();
-            self.core_lost_at = Some(self.now);
-        } else if !twin {
+        let mut choices: Vec<u8> = Vec::new();
+        choices.extend(faults.core_loss.then_some(0));
+        choices.extend(faults.two_writers.then_some(1));
+        choices.extend((faults.clones && self.cores.len() == 1).then_some(2));
+        if choices.is_empty() {
             return;
         }
-        self.cores.push(Core::new(None));
+        let core = match choices[self.random.below(choices.len() as u64) as usize] {
+            0 => {
+                self.crash_core(active);
+                self.cores[active].lose();
+                Core::new(None)
+            }
+            1 => {
+                // He believes it because the primary does not hear it any more.
+                let leader = self.cores[active].leader.as_ref();
+                let primary = leader.and_then(|leader| self.node_index(leader.topology().topology.primary()));
+                if let Some(primary) = primary.filter(|_| self.random.one_in(2)) {
+                    let until = self.now.plus(self.span(3000, 12_000));
+                    self.network.cut(Actor::Core(active), Actor::Node(primary), until);
+                    self.network.cut(Actor::Node(primary), Actor::Core(active), until);
+                }
+                Core::new(None)
+            }
+            _ => {
+                self.cloned = true;
+                self.cores[active].copy(&mut self.random)
+            }
+        };
+        self.take_into_service(core);
+    }
+
+    fn take_into_service(&mut self, core: Core) {
+        self.cores.push(core);
         let core = self.cores.len() - 1;
         self.after(TICK, Event::Tick(Actor::Core(core)));
         let wait = self.span(100, 3000);
@@ -644,6 +698,14 @@ impl World {
                 self.crash_node(index);
                 self.start_node(index);
             }
+        }
+        if self.cloned {
+            // Nobody knows any more which copy is the right one: both are stopped, and the log comes from the nodes.
+            for index in 0..self.cores.len() {
+                self.crash_core(index);
+                self.cores[index].retire();
+            }
+            self.take_into_service(Core::new(None));
         }
         for index in 0..self.cores.len() {
             let core = &mut self.cores[index];
