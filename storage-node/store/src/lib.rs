@@ -21,6 +21,6 @@ pub use disk::{Disk, DiskFile, RealDisk};
 
 pub use index::{Index, IndexConfig, IndexEntry, IndexError, IndexReport, Rebuilt};
 pub use log::{
-    Appended, Aside, AsideReader, Cut, Damage, Log, LogConfig, LogError, LogIter, LogReader, Pruned, Record,
-    RecoveryReport, RepairError, Salvage, Scrub, Stretch, read_aside,
+    Appended, Aside, AsideReader, Cut, Damage, Log, LogConfig, LogError, LogIter, LogReader, Offered, Pruned,
+    Record, RecoveryReport, RepairError, Salvage, Scrub, Stretch, read_aside,
 };

@@ -61,7 +61,7 @@ mod salvage;
 mod tail;
 
 pub use cut::{Aside, AsideReader, read_aside};
-pub use mend::RepairError;
+pub use mend::{Offered, RepairError};
 pub use reader::{Damage, LogIter, LogReader, Record, Scrub};
 pub use salvage::{Salvage, Stretch};
 

@@ -87,7 +87,7 @@ fn flip_in_log(stores: &Stores, reader: &LogReader, payloads: &[Vec<u8>], name: 
     assert_eq!(log.head(), reader.durable(), "{place}");
     let scrub = log.reader().scrub(1).unwrap();
     assert_eq!((scrub.records, scrub.damaged), (LAST, 0), "{place}");
-    if offset % 61 == 0 {
+    if offset.is_multiple_of(61) {
         let (log, report) = Log::open(Arc::new(rotten.crash(Crash::LostUnsynced)), config()).unwrap();
         assert_eq!((report.head, report.cut), (LAST, None), "{place}");
         assert_eq!(log.reader().scrub(1).unwrap(), scrub, "{place}");

@@ -15,6 +15,9 @@ use super::{Log, LogError, TEMPORARY, Writer, io_error, lock, segment_name};
 use crate::digest::Digest;
 use crate::disk::{self, Disk, DiskFile};
 
+/// A record as a peer offers it: its kind and its payload.
+pub type Offered = (u8, Vec<u8>);
+
 /// Why records do not repair a log.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
@@ -142,7 +145,7 @@ impl Survey {
         bytes: &[u8],
         head: &SegmentHead,
         from: u64,
-        records: &[(u8, Vec<u8>)],
+        records: &[Offered],
     ) -> Result<(Vec<u8>, u64), RepairError> {
         let mut mended = head.encode().to_vec();
         mended.reserve(bytes.len());
@@ -184,12 +187,7 @@ impl Gap {
     }
 
     /// Adds `records`, if they continue the chain before the gap and end in the digest after it.
-    fn fill(
-        &self,
-        mended: &mut Vec<u8>,
-        head: &SegmentHead,
-        records: &[(u8, Vec<u8>)],
-    ) -> Result<(), RepairError> {
+    fn fill(&self, mended: &mut Vec<u8>, head: &SegmentHead, records: &[Offered]) -> Result<(), RepairError> {
         let last = self.first + records.len() as u64 - 1;
         let wrong = RepairError::Wrong { first: self.first, last };
         let mut digest = match (self.prev, self.first == head.base) {
@@ -267,7 +265,7 @@ pub(super) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<Arc<d
 
 impl Log {
     /// Repairs the segment with the base `segment`: its head and length, and its damaged records as far as `records`
-    /// (kind and payload, from position `from` on, without gaps) cover all of a stretch
+    /// (from position `from` on, without gaps) cover all of a stretch
     /// ([`super::LogReader::stretch`]) and the chain proves them. Sound positions among them are left as they are.
     /// Returns how many records were repaired. A crash leaves the old segment or the repaired one; readers see the
     /// damage or the right bytes.
@@ -276,7 +274,7 @@ impl Log {
     /// [`RepairError::Wrong`] and [`RepairError::Incomplete`], nothing changed. [`LogError::MissingSegment`] if the
     /// log has no such segment. [`LogError::DiskFull`], nothing changed. [`LogError::Io`], after which the log is
     /// poisoned. [`LogError::Poisoned`].
-    pub fn repair(&self, segment: u64, from: u64, records: &[(u8, Vec<u8>)]) -> Result<u64, RepairError> {
+    pub fn repair(&self, segment: u64, from: u64, records: &[Offered]) -> Result<u64, RepairError> {
         let mut writer = lock(&self.writer);
         self.refuse_if_poisoned()?;
         let outcome = self.repair_segment(&mut writer, segment, from, records);
@@ -291,7 +289,7 @@ impl Log {
         writer: &mut Writer,
         segment: u64,
         from: u64,
-        records: &[(u8, Vec<u8>)],
+        records: &[Offered],
     ) -> Result<u64, RepairError> {
         let (head, survey, bytes) = self.shared.survey(segment)?;
         let (mended, filled) = survey.mend(&bytes, &head, from, records)?;

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::frame::{BadSegmentHead, Frame, SEGMENT_HEAD, SegmentHead};
-use super::mend::{self, Bounds, Gap, Survey};
+use super::mend::{self, Bounds, Gap, Offered, Survey};
 use super::reader::{Record, record_of};
 use super::tail::{self, Rest};
 use super::{
@@ -161,13 +161,13 @@ impl Salvage {
         Ok(())
     }
 
-    /// Repairs the stretches that `records` (kind and payload, from position `from` on, without gaps) cover, durably.
+    /// Repairs the stretches that `records` (from position `from` on, without gaps) cover, durably.
     /// Returns how many records were repaired.
     ///
     /// # Errors
     /// As [`Log::repair`], and [`RepairError::HeadUnknown`]. After [`LogError::Io`] the log has to be looked at
     /// again.
-    pub fn repair(&mut self, from: u64, records: &[(u8, Vec<u8>)]) -> Result<u64, RepairError> {
+    pub fn repair(&mut self, from: u64, records: &[Offered]) -> Result<u64, RepairError> {
         self.prove_borders(from, records)?;
         let mut repaired = 0;
         for nth in 0..self.segments.len() {
@@ -243,7 +243,7 @@ impl Salvage {
 
     /// Where a stretch goes on in the next segment and nothing there says what the digest between them is, records
     /// that cover all of it and end in the right digest say so.
-    fn prove_borders(&mut self, from: u64, records: &[(u8, Vec<u8>)]) -> Result<(), RepairError> {
+    fn prove_borders(&mut self, from: u64, records: &[Offered]) -> Result<(), RepairError> {
         let gaps: Vec<Gap> = self.gaps().copied().collect();
         for stretch in self.wanted() {
             let parts: Vec<&Gap> = gaps.iter().filter(|gap| stretch.contains(gap.first)).collect();
@@ -271,7 +271,7 @@ impl Salvage {
     }
 
     /// Writes a segment that was looked into anew, if that changes it.
-    fn mend(&mut self, nth: usize, from: u64, records: &[(u8, Vec<u8>)]) -> Result<u64, RepairError> {
+    fn mend(&mut self, nth: usize, from: u64, records: &[Offered]) -> Result<u64, RepairError> {
         let segment = &self.segments[nth];
         let Some(content) = &segment.content else { return Ok(0) };
         let head = match (segment.head, self.prev(nth)) {
@@ -325,8 +325,8 @@ impl Stretch {
     pub(super) fn part<'a>(
         &self,
         from: u64,
-        records: &'a [(u8, Vec<u8>)],
-    ) -> Result<Option<&'a [(u8, Vec<u8>)]>, RepairError> {
+        records: &'a [Offered],
+    ) -> Result<Option<&'a [Offered]>, RepairError> {
         let until = from.saturating_add(records.len() as u64);
         if until <= self.first || self.last.is_some_and(|last| from > last) || records.is_empty() {
             return Ok(None);
