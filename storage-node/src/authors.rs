@@ -7,19 +7,24 @@
 //! equivocation must prove.
 //!
 //! One pass in order follows the accounts and collects the signatures; several threads then verify them. For each
-//! account some 150 bytes are kept in memory; its keys are read from the log where it changed them last. A log that
-//! begins behind a checkpoint does not hold the keys of accounts that are older: their transitions are appended and
-//! counted as unchecked until they change their keys.
+//! account some 150 bytes are kept in memory; its keys are read from the log where it changed them last. Before
+//! retention removes that record, the keys are put into a file of the account's own. A log that begins behind a
+//! checkpoint never held the keys of accounts that are older: their transitions are appended and counted as unchecked
+//! until they change their keys.
 
-use dsm_abi::{AccountId, NetworkId, PolicyId, SignatureError, StateId, Suite, VerifySignature, decode};
+use crate::small;
+use dsm_abi::{
+    AccountId, NetworkId, PolicyId, SignatureError, StateId, Suite, VerifySignature, decode, encode,
+};
 use dsm_core::{
     Accepted, AdmitError, Entry, EquivocationError, EvidenceError, KeyDirectory, KeySet, KeySetId,
     NetworkGenesis, OperationKind, ProofError, PublicKey, SignedCheckpoint, Transition,
 };
 use dsm_crypto::Verifier;
-use dsm_store::{Digest, LogError, LogReader, Record};
+use dsm_store::{Digest, Disk, LogError, LogReader, Record};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 /// Bytes of one record, as the core node bounds them.
@@ -118,7 +123,7 @@ pub(crate) struct Checked {
 struct Chain {
     head: StateId,
     keys: KeySetId,
-    /// The record that gave the account these keys; 0 if it is older than the log.
+    /// The record that gave the account these keys; 0 if it is not kept.
     keys_at: u64,
 }
 
@@ -126,6 +131,8 @@ struct Chain {
 pub(crate) struct Authors {
     verifier: Verifier,
     threads: usize,
+    /// Keys of accounts whose records are gone, a file for each account.
+    older: Arc<dyn Disk>,
     network: Option<NetworkId>,
     /// The ML-DSA-65 key by which the core node is known on the wire.
     core: Option<Vec<u8>>,
@@ -177,15 +184,35 @@ struct View<'a> {
 
 impl KeyDirectory for View<'_> {
     fn key_set(&self, account: &AccountId) -> Option<(KeySetId, Arc<KeySet>)> {
-        let chain = self.authors.accounts.get(account)?;
-        if let Some(keys) = self.authors.key_sets.borrow_mut().get(chain.keys_at, &chain.keys) {
-            return Some((chain.keys, keys));
+        let chain = self.authors.accounts.get(account).copied();
+        if let Some(chain) = chain {
+            if let Some(keys) = self.authors.key_sets.borrow_mut().get(chain.keys_at, &chain.keys) {
+                return Some((chain.keys, keys));
+            }
+            if let Some(keys) = self.recorded(&chain) {
+                self.authors.key_sets.borrow_mut().remember(chain.keys, Arc::clone(&keys));
+                return Some((chain.keys, keys));
+            }
         }
+        let keys = self.authors.older(account)?;
+        let id = keys.id();
+        if chain.is_some_and(|chain| chain.keys != id) {
+            return None;
+        }
+        self.authors.key_sets.borrow_mut().remember(id, Arc::clone(&keys));
+        Some((id, keys))
+    }
+}
+
+impl View<'_> {
+    /// The keys as the log has them; `None` if their record is not kept.
+    fn recorded(&self, chain: &Chain) -> Option<Arc<KeySet>> {
         if chain.keys_at == 0 {
             return None;
         }
         let record = match self.reader.read(chain.keys_at) {
             Ok(record) => record,
+            Err(LogError::NotDurable { .. }) => return None,
             Err(error) => {
                 *self.failed.borrow_mut() = Some(error);
                 return None;
@@ -195,9 +222,7 @@ impl KeyDirectory for View<'_> {
             return None;
         };
         let found = new_keys(&accepted.signed.transition).find(|(_, keys)| keys.id() == chain.keys)?;
-        let keys = Arc::new(found.1.clone());
-        self.authors.key_sets.borrow_mut().remember(chain.keys, Arc::clone(&keys));
-        Some((chain.keys, keys))
+        Some(Arc::new(found.1.clone()))
     }
 }
 
@@ -242,10 +267,16 @@ impl VerifySignature for Collector {
 
 impl Authors {
     /// Knows nothing yet: the log begins with its genesis.
-    pub(crate) fn new(verifier: Verifier, threads: usize, core: Option<Vec<u8>>) -> Authors {
+    pub(crate) fn new(
+        verifier: Verifier,
+        threads: usize,
+        core: Option<Vec<u8>>,
+        older: Arc<dyn Disk>,
+    ) -> Authors {
         Authors {
             verifier,
             threads: threads.max(1),
+            older,
             network: None,
             core,
             node: None,
@@ -347,6 +378,43 @@ impl Authors {
             Some((nth, error)) => {
                 let record = ends.partition_point(|end| *end <= nth);
                 Err((records[record].position, AuthorError::Signature(error)))
+            }
+        }
+    }
+
+    /// Puts the keys of all accounts whose record lies before `from` into files of their own, durably, so that the
+    /// records may be removed.
+    ///
+    /// # Errors
+    /// What the device says; nothing may be removed then.
+    pub(crate) fn retire(&mut self, from: u64, reader: &LogReader) -> io::Result<()> {
+        let old = |chain: &Chain| chain.keys_at > 0 && chain.keys_at < from;
+        let accounts: Vec<AccountId> =
+            self.accounts.iter().filter(|(_, chain)| old(chain)).map(|(account, _)| *account).collect();
+        for account in accounts {
+            let view = View { authors: self, reader, failed: RefCell::default() };
+            let found = view.key_set(&account);
+            if let Some(error) = view.failed.into_inner() {
+                return Err(io::Error::other(error));
+            }
+            if let Some((_, keys)) = found {
+                small::replace(self.older.as_ref(), &hex::encode(account.0), &encode(&*keys))?;
+            }
+            if let Some(chain) = self.accounts.get_mut(&account) {
+                chain.keys_at = 0;
+            }
+        }
+        self.complete = false;
+        Ok(())
+    }
+
+    /// The keys of an account whose record is gone.
+    fn older(&self, account: &AccountId) -> Option<Arc<KeySet>> {
+        match small::read(self.older.as_ref(), &hex::encode(account.0)) {
+            Ok(bytes) => decode(&bytes?, RECORD_BYTES_MAX).ok().map(Arc::new),
+            Err(error) => {
+                tracing::warn!(%account, %error, "the keys of an account cannot be read");
+                None
             }
         }
     }

@@ -53,6 +53,8 @@ pub enum Storage {
         blobs: Arc<dyn Disk>,
         /// Topology and evidence.
         state: Arc<dyn Disk>,
+        /// With retention: keys of accounts whose records are gone.
+        keys: Arc<dyn Disk>,
         /// The directory of the key file.
         key: PathBuf,
     },

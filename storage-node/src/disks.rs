@@ -5,6 +5,7 @@
 //! | `log/` | segments of the log, in the store's format; records that were set aside | fetched again from others |
 //! | `policies/` | policy packages, named by their hash | fetched again from others |
 //! | `state/` | the promised topology, evidence | **the promise must not go back**: remove the node from the topology |
+//! | `keys/` | with retention: keys of accounts whose records are gone, a file for each | their transitions go unchecked |
 //! | `storage.key` | the node's key, mode 0600 | a new key is a new member |
 //! | `lock` | locked by the process that has the directory open | nothing |
 
@@ -21,6 +22,7 @@ pub(crate) struct Disks {
     pub(crate) log: Arc<dyn Disk>,
     pub(crate) blobs: Arc<dyn Disk>,
     pub(crate) state: Arc<dyn Disk>,
+    pub(crate) keys: Arc<dyn Disk>,
     /// The directory of the key file.
     pub(crate) key: PathBuf,
     _lock: Option<File>,
@@ -35,14 +37,16 @@ impl Disks {
                     log: folder(data, "log")?,
                     blobs: folder(data, "policies")?,
                     state: folder(data, "state")?,
+                    keys: folder(data, "keys")?,
                     key: data.clone(),
                     _lock: Some(lock),
                 })
             }
-            Storage::Disks { log, blobs, state, key } => Ok(Disks {
+            Storage::Disks { log, blobs, state, keys, key } => Ok(Disks {
                 log: Arc::clone(log),
                 blobs: Arc::clone(blobs),
                 state: Arc::clone(state),
+                keys: Arc::clone(keys),
                 key: key.clone(),
                 _lock: None,
             }),

@@ -273,7 +273,13 @@ impl Handle {
 
 fn evidence_view(bytes: &[u8]) -> Option<EvidenceView> {
     let evidence: Evidence = decode(bytes, EVIDENCE_BYTES_MAX).ok()?;
-    let (kind, summary) = match evidence {
+    let (kind, summary) = describe(&evidence);
+    Some(EvidenceView { kind: kind.to_owned(), summary, bytes: hex::encode(bytes) })
+}
+
+/// What kind of evidence this is, a stable word, and one sentence about it.
+pub(crate) fn describe(evidence: &Evidence) -> (&'static str, String) {
+    match evidence {
         Evidence::TwoTopologies { held, .. } => {
             let epoch = held.topology.epoch();
             ("two_topologies", format!("the core node signed two topologies of epoch {epoch}"))
@@ -284,17 +290,16 @@ fn evidence_view(bytes: &[u8]) -> Option<EvidenceView> {
         Evidence::OtherAck { node, ack, .. } => {
             ("other_ack", format!("node {node} acknowledged another log at position {}", ack.head.position))
         }
-        Evidence::RolledBack { node, acked, head } => (
-            "rolled_back",
-            format!(
-                "node {node} acknowledged position {} and stands at {}",
-                acked.head.position, head.position
-            ),
-        ),
-        Evidence::TwoRecords { epoch, held, .. } => (
-            "two_records",
-            format!("a writer of epoch {epoch} sent another record for a position up to {}", held.position),
-        ),
-    };
-    Some(EvidenceView { kind: kind.to_owned(), summary, bytes: hex::encode(bytes) })
+        Evidence::RolledBack { node, acked, head } => {
+            let (before, now) = (acked.head.position, head.position);
+            ("rolled_back", format!("node {node} acknowledged position {before} and stands at {now}"))
+        }
+        Evidence::TwoRecords { epoch, held, .. } => {
+            let end = held.position;
+            (
+                "two_records",
+                format!("a writer of epoch {epoch} sent another record for a position up to {end}"),
+            )
+        }
+    }
 }

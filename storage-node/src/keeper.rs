@@ -18,11 +18,14 @@ use dsm_proto::{AppendFailure, Evidence, Head, Promise, Record};
 use dsm_store::{Disk, Log, LogError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Bytes that one sync makes durable at most, unless one batch alone is longer.
 const GROUP_BYTES_MAX: usize = 16 << 20;
+
+/// Between two tries to keep a promise on a full device.
+const FULL_RETRY: Duration = Duration::from_millis(200);
 
 /// What the keeper tells without being asked.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub(crate) enum Job {
     SetAside { keep: Head },
     /// Begin the empty log behind this head; the checkpoint that names it has been verified.
     Begin { base: Head },
+    /// Records before this position may go.
+    Retire { from: u64 },
 }
 
 /// What the gate hands on, and what needs no gate.
@@ -47,6 +52,7 @@ enum Step {
     Refused { generation: u64, failure: AppendFailure },
     SetAside { keep: Head },
     Begin { base: Head },
+    Retire { from: u64 },
 }
 
 /// What the event loop asks of the keeper alone.
@@ -70,6 +76,8 @@ pub(crate) enum Done {
     SetAside(Option<Head>),
     /// The log begins behind here now; `None` if it could not be done.
     Began(Option<Head>),
+    /// Retention wants nothing before this position; to be handed back as [`Job::Retire`].
+    Old(u64),
     /// The log keeps records from here on.
     Pruned(u64),
 }
@@ -88,6 +96,8 @@ pub(crate) struct Keeper {
     keeping: Keeping,
     log: Arc<Log>,
     stamps: Stamps,
+    /// A promise for which there was no room.
+    promise: Option<Box<Promise>>,
     broken: u64,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
@@ -124,8 +134,16 @@ impl Stages {
         let (next, steps) = mpsc::unbounded_channel();
         let Prepared { log, authors, stamps } = prepared;
         let gate = Gate { shared: Arc::clone(&shared), authors, broken: 0, next };
-        let keeper =
-            Keeper { shared, keeping, log, stamps, broken: 0, waiting: Vec::new(), waiting_bytes: 0 };
+        let keeper = Keeper {
+            shared,
+            keeping,
+            log,
+            stamps,
+            promise: None,
+            broken: 0,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+        };
         Stages { gate, keeper, steps }
     }
 
@@ -166,9 +184,29 @@ impl Gate {
                     self.authors.begin(base.position);
                     Step::Begin { base }
                 }
+                Job::Retire { from } => match self.retire(from) {
+                    true => Step::Retire { from },
+                    false => continue,
+                },
             };
             if self.next.send(step).is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Whether everything that is needed of the records before `from` has been put elsewhere.
+    fn retire(&mut self, from: u64) -> bool {
+        let Some(reader) = self.shared.vault.reader() else { return false };
+        match self.authors.retire(from, &reader) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::warn!(%error, "retention waits: there is no room for the keys of old accounts");
+                false
+            }
+            Err(error) => {
+                self.shared.fail(error.to_string());
+                false
             }
         }
     }
@@ -230,6 +268,9 @@ impl Keeper {
                     Some(step) => self.gather(step, &mut steps),
                     None => return,
                 },
+                () = tokio::time::sleep(FULL_RETRY), if self.promise.is_some() => {
+                    self.keep_promise().map_err(|error| error.to_string())
+                }
             };
             if let Err(reason) = outcome {
                 tracing::error!(%reason, "what is durable is unknown: nothing is acknowledged any more");
@@ -273,6 +314,10 @@ impl Keeper {
                     self.sync()?;
                     let began = self.begin(base)?;
                     self.tell(Done::Began(began));
+                }
+                Step::Retire { from } => {
+                    self.sync()?;
+                    self.prune(from)?;
                 }
             }
             step = steps.try_recv().ok();
@@ -323,7 +368,7 @@ impl Keeper {
                 }
                 self.tell(Done::Appended(head));
                 if waiting.iter().any(|done| !done.stamps.is_empty()) {
-                    self.retire()?;
+                    self.retire();
                 }
                 Ok(())
             }
@@ -384,12 +429,14 @@ impl Keeper {
         let failed = |error: std::io::Error| error.to_string();
         match note {
             Note::Promise(promise) => {
-                let content = encode(&(&*promise, &self.keeping.core));
-                small::replace(self.keeping.state.as_ref(), TOPOLOGY_FILE, &content).map_err(failed)?;
-                self.tell(Done::Promised(promise));
+                self.promise = Some(promise);
+                self.keep_promise().map_err(failed)?;
             }
             Note::Evidence(evidence) => {
                 let content = encode(&evidence);
+                if self.shared.evidence.read().contains(&content) {
+                    return Ok(());
+                }
                 // A full device loses no evidence that was stored before; this piece is still in the log of events.
                 let Keeping { journal, state, .. } = &mut self.keeping;
                 match journal.append(state.as_ref(), &content) {
@@ -405,12 +452,27 @@ impl Keeper {
         Ok(())
     }
 
-    /// What retention lets go, behind a checkpoint.
-    fn retire(&mut self) -> Result<(), String> {
-        let crate::Retention::Days(days) = self.shared.retention else { return Ok(()) };
-        match self.stamps.keep_from(days) {
-            Some(from) => self.prune(from),
-            None => Ok(()),
+    /// Makes the promise durable that waits for it. On a full device it goes on waiting: nothing is answered until then.
+    fn keep_promise(&mut self) -> std::io::Result<()> {
+        let Some(promise) = self.promise.take() else { return Ok(()) };
+        let content = encode(&(&*promise, &self.keeping.core));
+        match small::replace(self.keeping.state.as_ref(), TOPOLOGY_FILE, &content) {
+            Ok(()) => self.tell(Done::Promised(promise)),
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                self.shared.keeper.full.store(true, Ordering::Relaxed);
+                self.promise = Some(promise);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Says what retention lets go, behind a checkpoint.
+    fn retire(&self) {
+        let crate::Retention::Days(days) = self.shared.retention else { return };
+        let first = self.log.reader().first();
+        if let Some(from) = self.stamps.keep_from(days).filter(|from| *from > first) {
+            self.tell(Done::Old(from));
         }
     }
 

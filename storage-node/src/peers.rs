@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 /// How long the first frame of a stream may take to come.
 const FIRST_FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take to begin; while it arrives the link has its own deadlines.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Frames that wait for a peer that does not take them; a further one costs it the connection.
 const OUTGOING_MAX: usize = 1024;
 /// Questions answered at once, of all peers.
@@ -153,7 +153,15 @@ impl Peers {
         // A log under repair cannot say where it ends; the core node waits, or comes again.
         self.shared.suspicion.notify_one();
         let (mut open, mut damaged) = (self.open.subscribe(), self.shared.damaged.subscribe());
-        if open.wait_for(|open| *open).await.is_err() || damaged.wait_for(|damaged| !damaged).await.is_err() {
+        let ready = async {
+            open.wait_for(|open| *open).await.is_ok() && damaged.wait_for(|damaged| !damaged).await.is_ok()
+        };
+        let goes_on = tokio::select! {
+            biased;
+            _ = link.closed() => false,
+            ready = ready => ready,
+        };
+        if !goes_on {
             return;
         }
         let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));

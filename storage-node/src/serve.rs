@@ -3,7 +3,7 @@
 use crate::authors::{Authors, transport_half};
 use crate::config::StorageConfig;
 use crate::disks::{self, Disks};
-use crate::handle::{Handle, Shared};
+use crate::handle::{Handle, Shared, describe};
 use crate::keeper::{Done, Job, Keeping, Note, Stages, State as KeeperState};
 use crate::mend::{Mender, NotReady, Prepared, prepare};
 use crate::metrics::Metrics;
@@ -35,7 +35,7 @@ use tokio::time::Instant;
 /// Frames of one stream that wait for the event loop.
 pub(crate) const FRAMES_WAITING_MAX: usize = 4;
 /// Pieces of evidence kept; more would only repeat the point.
-const EVIDENCE_PIECES_MAX: usize = 1024;
+const EVIDENCE_PIECES_MAX: usize = 256;
 /// Bytes of a kept topology with the core node's key.
 const TOPOLOGY_BYTES_MAX: usize = 256 * 1024;
 /// How long a node that ends waits for what is on its way: to the disk, then to its peers.
@@ -142,8 +142,9 @@ impl StorageNode {
         });
         let network = shared.promise.read().as_ref().map(|promise| promise.topology.topology.network());
         let threads = if one_thread { 1 } else { config.verifiers };
+        let older = Arc::clone(&disks.keys);
         let authors = move || {
-            let mut authors = Authors::new(verifier, threads, Some(transport.clone()));
+            let mut authors = Authors::new(verifier, threads, Some(transport.clone()), Arc::clone(&older));
             if let Some(network) = network {
                 authors.trust(transport.clone(), network);
             }
@@ -531,9 +532,8 @@ impl Loop {
             }
             Event::Done(done) => self.done(done),
             Event::Damaged => {
-                for (connection, _) in std::mem::take(&mut self.sessions) {
-                    self.refuse(connection, Refusal::Damaged);
-                }
+                let open: Vec<ConnectionId> = self.sessions.keys().copied().collect();
+                open.into_iter().for_each(|connection| self.refuse(connection, Refusal::Damaged));
             }
             Event::Drain => self.draining = true,
             Event::Failed(reason) => return Some(reason),
@@ -574,6 +574,7 @@ impl Loop {
             }
             Done::SetAside(kept) => self.follower.handle_set_aside(kept),
             Done::Began(base) => self.follower.handle_began(base),
+            Done::Old(from) => drop(self.jobs.send(Job::Retire { from })),
             Done::Pruned(first) => self.follower.handle_pruned(first),
         }
     }
@@ -599,7 +600,9 @@ impl Loop {
     fn refuse(&mut self, connection: ConnectionId, reason: Refusal) {
         self.send(connection, Outgoing::Frame(Frame::Refuse(reason.clone())));
         self.send(connection, Outgoing::Close(reason));
+        self.sessions.remove(&connection);
         self.follower.handle_disconnected(connection);
+        self.shared.core_connected.store(!self.sessions.is_empty(), Ordering::Relaxed);
     }
 
     fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
@@ -657,7 +660,8 @@ impl Loop {
                     self.shared.core_connected.store(!self.sessions.is_empty(), Ordering::Relaxed);
                 }
                 FollowerOutput::Evidence(evidence) => {
-                    tracing::warn!(?evidence, "evidence against a peer");
+                    let (kind, summary) = describe(&evidence);
+                    tracing::warn!(kind, %summary, "evidence");
                     drop(self.notes.send(Note::Evidence(evidence)));
                 }
                 FollowerOutput::Following { connection, epoch } => {

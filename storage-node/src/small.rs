@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `topology` | the promised topology with the core node's key |
 //! | `evidence-` + 20 digits | a piece of evidence, numbered in the order in which they were found |
+//! | 64 hexadecimal digits | in a folder of their own: the keys of an account whose record retention removed |
 //!
 //! A file is the length of its content (4 bytes, little-endian), the BLAKE3-256 of the content, the content.
 
@@ -57,10 +58,14 @@ fn damaged(name: &str) -> io::Error {
 pub(crate) fn replace(disk: &dyn Disk, name: &str, content: &[u8]) -> io::Result<()> {
     let bytes = frame(content)?;
     let temporary = format!("tmp-{name}");
-    if disk.list()?.contains(&temporary) {
-        disk.remove(&temporary)?;
-    }
-    let file = disk.create(&temporary)?;
+    let file = match disk.create(&temporary) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // An earlier try was interrupted.
+            disk.remove(&temporary)?;
+            disk.create(&temporary)?
+        }
+        created => created?,
+    };
     file.write_at(&bytes, 0)?;
     file.sync_data()?;
     disk.rename(&temporary, name)?;

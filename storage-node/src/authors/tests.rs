@@ -33,7 +33,7 @@ fn arrived(chronicle: &Chronicle, from: u64) -> Vec<Arrived<'_>> {
 
 fn authors(chronicle: &Chronicle) -> Authors {
     let core = transport_half(&chronicle.node_key()).unwrap().to_vec();
-    let mut authors = Authors::new(Verifier::new(), 2, None);
+    let mut authors = Authors::new(Verifier::new(), 2, None, Arc::new(MemoryDisk::new()));
     authors.trust(core, chronicle.network());
     authors
 }
@@ -163,7 +163,10 @@ fn c5_the_genesis_has_to_be_the_networks_and_name_the_trusted_core_node() {
     };
     assert_eq!(code(authors(&ours)), Some("wrong_network"));
     let core = transport_half(&ours.node_key()).unwrap().to_vec();
-    assert_eq!(code(Authors::new(Verifier::new(), 1, Some(core))), Some("other_node"));
+    assert_eq!(
+        code(Authors::new(Verifier::new(), 1, Some(core), Arc::new(MemoryDisk::new()))),
+        Some("other_node")
+    );
     assert_eq!(code(authors(&other)), None);
 }
 
@@ -214,4 +217,43 @@ fn a_log_that_begins_behind_a_checkpoint_counts_what_it_cannot_check() {
     chronicle.push_bytes(encode(&Entry::Accepted(Box::new(accepted))));
     let refused = authors.check(prev, &arrived(&chronicle, prev + 1), &log.reader());
     assert_eq!(refused.unwrap_err().1.code(), "bad_signature");
+}
+
+#[test]
+fn retention_keeps_the_keys_of_accounts_whose_records_it_removes() {
+    let disk = Arc::new(MemoryDisk::new());
+    let log = Log::open(disk, LogConfig { segment_bytes: 1, ..LogConfig::new(1) }).unwrap().0;
+    let mut chronicle = Chronicle::new(7);
+    chronicle.open();
+    chronicle.open();
+    chronicle.open();
+    append(&log, &chronicle);
+    let old = chronicle.head().0;
+    chronicle.rotate(2);
+    append(&log, &chronicle);
+    let keys: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let core = transport_half(&chronicle.node_key()).unwrap().to_vec();
+    let mut authors = Authors::new(Verifier::new(), 1, Some(core.clone()), Arc::clone(&keys));
+    authors.follow(&log.reader(), u64::MAX, |_| ()).unwrap();
+    authors.retire(old + 1, &log.reader()).unwrap();
+    assert!(log.prune(old + 1).unwrap().segments > 0);
+    // Now, and after a restart over what is left, signatures of all three are still checked.
+    let mut restarted = Authors::new(Verifier::new(), 1, Some(core), keys);
+    restarted.trust(transport_half(&chronicle.node_key()).unwrap().to_vec(), chronicle.network());
+    restarted.follow(&log.reader(), u64::MAX, |_| ()).unwrap();
+    for mut authors in [authors, restarted] {
+        let mut honest = chronicle.fork();
+        let prev = honest.head().0;
+        (0..3).for_each(|number| honest.rotate(number));
+        let checked = authors.check(prev, &arrived(&honest, prev + 1), &log.reader()).unwrap();
+        assert_eq!((checked.signatures, checked.unchecked), (3, 0));
+        let mut lying = chronicle.fork();
+        let kind = OperationKind::RotateKeys { keys: KeySet::single(lying.node_key()) };
+        let signed = lying.signed(0, kind);
+        let mut accepted = lying.accept(signed);
+        accepted.signed.signatures[0].bytes[3] ^= 1;
+        lying.push(&Entry::Accepted(Box::new(accepted)));
+        let refused = authors.check(prev, &arrived(&lying, prev + 1), &log.reader());
+        assert_eq!(refused.unwrap_err().1.code(), "bad_signature");
+    }
 }

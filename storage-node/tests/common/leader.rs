@@ -8,8 +8,8 @@ use dsm_link::{Connection, Endpoint, FrameReceiver, FrameSender, LinkConfig, Pin
 use dsm_proto::fetch::{Answer, Query};
 use dsm_proto::reconcile::BlobSet;
 use dsm_proto::{
-    Frame, Head, Leader, LeaderConfig, LeaderOutput, Member, Micros, NodeId, PeerState, PeerStatus, Record,
-    SignedTopology, Start, Topology, limit,
+    Evidence, Frame, Head, Leader, LeaderConfig, LeaderOutput, Member, Micros, NodeId, PeerState, PeerStatus,
+    Record, SignedTopology, Start, Topology, limit,
 };
 use dsm_storage_node::StorageNode;
 use std::collections::BTreeMap;
@@ -267,6 +267,8 @@ impl Turning {
                         }
                     });
                 }
+                // Two documents of one epoch convict this leader itself.
+                LeaderOutput::Evidence(Evidence::TwoTopologies { .. }) => {}
                 LeaderOutput::Evidence(evidence) => panic!("evidence against an honest node: {evidence:?}"),
                 LeaderOutput::Fenced { .. } => self.shown.send_modify(|view| view.fenced = true),
                 LeaderOutput::Acked { .. }

@@ -21,6 +21,7 @@ fn on_faulty_disk(data: &Path, chronicle: &Chronicle, log: &FaultyDisk) -> Stora
         log: Arc::new(log.clone()),
         blobs: Arc::new(MemoryDisk::new()),
         state: Arc::new(MemoryDisk::new()),
+        keys: Arc::new(MemoryDisk::new()),
         key: data.to_path_buf(),
     };
     config

@@ -8,6 +8,7 @@ mod chronicle;
 mod leader;
 
 mod faults;
+mod liars;
 mod operate;
 mod program;
 mod rot;
