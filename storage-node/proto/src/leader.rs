@@ -1217,8 +1217,8 @@ impl Leader {
                 && peer.convicted.is_none()
                 && peer.heard.is_some_and(|heard| now.since(heard) < span)
         };
-        if self.peers.get(&primary).is_some_and(is_live) {
-            self.primary_heard = now;
+        if let Some(peer) = self.peers.get(&primary).filter(|peer| is_live(peer)) {
+            self.primary_heard = peer.heard.unwrap_or(now);
             if self.promotion.is_some_and(|promotion| promotion.automatic) {
                 self.promotion = None;
             }
