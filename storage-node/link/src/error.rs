@@ -269,3 +269,19 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The counters are an array in this order.
+    #[test]
+    fn every_refusal_has_its_place_and_its_word() {
+        for (place, reason) in Refusal::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place, "{reason:?}");
+        }
+        let words: BTreeSet<_> = Refusal::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(words.len(), Refusal::ALL.len());
+    }
+}

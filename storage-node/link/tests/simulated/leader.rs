@@ -128,7 +128,7 @@ pub(crate) async fn run(world: World) -> turmoil::Result {
                 let burst = if chance.below(20) == 0 { 30 } else { 1 };
                 for _ in 0..burst {
                     let word = chance.below(u64::MAX).to_le_bytes();
-                    let length = chance.between(100, 3000) as usize;
+                    let length = chance.between(40, 900) as usize;
                     log.append(1, &word.iter().copied().cycle().take(length).collect::<Vec<u8>>())?;
                 }
                 append_at = Some(now().plus(Micros::from_millis(chance.between(10, 80))));
