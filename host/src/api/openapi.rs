@@ -104,8 +104,8 @@ fn schemas() -> Value {
                         json!({ "credit": id(), "token": id(), "to": id(), "amount": amount() }),
                         &["credit", "token", "to", "amount"]) },
                     "holds": { "type": "array", "items": id() } }),
-            &["network", "transition", "position", "log_digest", "time_ms", "durability", "accounts", "tokens",
-              "credits", "holds"],
+            &["network", "transition", "position", "log_digest", "time_ms", "durability", "storage_nodes",
+              "accounts", "tokens", "credits", "holds"],
         ),
     });
     for name in named() {

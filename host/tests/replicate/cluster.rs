@@ -66,6 +66,11 @@ impl Storage {
         });
     }
 
+    /// Where it keeps policy packages.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.data().join("policies")
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         match &self.config.storage {
             dsm_storage_node::Storage::Directory(path) => path.clone(),
@@ -85,6 +90,14 @@ impl Cluster {
     }
 
     pub(crate) fn with(storages: usize, change: impl FnOnce(&mut ReplicationConfig)) -> Cluster {
+        Cluster::with_core(storages, |_, _, config| change(config))
+    }
+
+    /// As [`Cluster::with`], for changes that need the core node's key.
+    pub(crate) fn with_core(
+        storages: usize,
+        change: impl FnOnce(&dsm_core::PublicKey, &Runtime, &mut ReplicationConfig),
+    ) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         let core = folder.path().join("core");
         let world = World::new(&core);
@@ -94,7 +107,7 @@ impl Cluster {
         let storages: Vec<Storage> = (0..storages).map(open).collect();
         let mut config = replication_config(&core);
         config.first = storages.iter().map(|storage| storage.peer.clone()).collect();
-        change(&mut config);
+        change(&genesis, &runtime, &mut config);
         let replication = {
             let _inside = runtime.enter();
             Replication::start(&world.node, config).unwrap()

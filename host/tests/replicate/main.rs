@@ -5,6 +5,8 @@
 mod cluster;
 mod fencing;
 mod levels;
+mod liar;
+mod packages;
 mod restoration;
 mod topology;
 #[path = "../node/world.rs"]

@@ -29,11 +29,10 @@ fn o7_a_lost_core_is_rebuilt_with_the_same_heads_and_the_old_one_is_fenced() {
     std::fs::copy(core.join("node.key"), &key).unwrap();
     // Packages travel in the background; a node is lost after they arrived.
     crate::cluster::eventually("the packages are on every storage node", || {
-        cluster.storages.iter().all(|one| {
-            std::fs::read_dir(one.data().join("policies"))
-                .or_else(|_| std::fs::read_dir(one.data().join("blobs")))
-                .is_ok_and(|folder| folder.count() > 0)
-        })
+        cluster
+            .storages
+            .iter()
+            .all(|one| std::fs::read_dir(one.packages()).is_ok_and(|folder| folder.count() > 0))
     });
     let old_epoch = cluster.replication.topology().unwrap().epoch;
     let lost = cluster.folder.path().join("lost");

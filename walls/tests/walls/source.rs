@@ -117,6 +117,19 @@ fn wasmtime_is_named_in_one_module() {
 }
 
 #[test]
+fn only_the_demonstration_has_storage_nodes() {
+    let named: BTreeSet<PathBuf> = sources_below("host/src")
+        .into_iter()
+        .filter(|(_, file)| names(file.clone()).contains("dsm_storage_node"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(!named.is_empty(), "this test reads the wrong files");
+    for path in named {
+        assert!(path.starts_with("host/src/demo"), "{} names the storage node", path.display());
+    }
+}
+
+#[test]
 fn modules_are_read_as_wasm_only_in_the_engine() {
     for (path, file) in sources_below("host/src") {
         let found = names(file);
