@@ -206,7 +206,6 @@ fn o1_o2_o10_an_interrupted_restore_is_no_log() {
             assert_eq!(archive_of(&restored, &blobs_of(&old, &[])).1, bytes, "{point:?}");
         }
     });
-    println!("{disks} disks");
     assert!(disks > 50 && refused > 20, "{disks} {refused}");
     // Power is lost on the disk of the blobs.
     every_crash(

@@ -193,7 +193,6 @@ fn o1_o2_a_crash_during_a_repair_leaves_what_can_be_repaired() {
             }
         });
     }
-    println!("{disks} disks");
     assert!(disks > 1000, "{disks}");
 }
 
@@ -323,6 +322,27 @@ fn s1_a_damaged_end_is_repaired_up_to_a_trusted_head_and_no_other() {
     let (log, report) = salvage.finish().unwrap();
     assert_eq!((report.head, report.cut), (LAST - 1, None));
     assert_eq!(log.append(right[0].0, &right[0].1).unwrap().digest, digest);
+}
+
+/// What a salvage holds in memory is bounded.
+#[test]
+fn a_log_with_too_many_lost_heads_is_not_salvaged() {
+    for lost in [16, 17] {
+        let disk = MemoryDisk::new();
+        let config = LogConfig { segment_bytes: 1, ..config() };
+        let (log, _) = Log::open(Arc::new(disk.clone()), config.clone()).unwrap();
+        assert_eq!(fill(&log, LAST), LAST);
+        drop(log);
+        disk.list().unwrap().iter().take(lost).for_each(|name| disk.flip(name, 5, 1));
+        let salvaged = Salvage::open(Arc::new(disk), config).and_then(|salvage| {
+            assert_eq!(salvage.wanted(), []);
+            Ok(salvage.finish().unwrap().1.head)
+        });
+        match salvaged {
+            Ok(head) => assert_eq!((lost, head), (16, LAST)),
+            Err(error) => assert!(lost == 17 && matches!(error, LogError::Damaged { .. }), "{error}"),
+        }
+    }
 }
 
 /// A sound log, an empty disk and a torn tail pass through unchanged.

@@ -21,6 +21,10 @@ use super::{
 use crate::digest::{self, Digest};
 use crate::disk::Disk;
 
+/// Segments without a head that are looked at, and held in memory: 1 GiB of 64 MiB each. A log with more of them is
+/// restored, not repaired.
+const HEADLESS_MAX: usize = 16;
+
 /// Records that have to be fetched from a peer, together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
@@ -62,13 +66,17 @@ impl Salvage {
     ///
     /// # Errors
     /// [`LogError::UnknownVersion`], [`LogError::RestoreInterrupted`], [`LogError::Io`];
-    /// [`LogError::Damaged`] for segments that cannot belong to one log.
+    /// [`LogError::Damaged`] for segments that cannot belong to one log, or more than 16 without a head.
     pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Salvage, LogError> {
         prepare(disk.as_ref())?;
         let start = super::start(disk.as_ref())?;
         let segments = find_segments(disk.as_ref(), start.0)?;
         let mut salvage = Salvage { disk, config, segments, start, expected: None };
         let count = salvage.segments.len();
+        let mut headless = salvage.segments.iter().filter(|segment| segment.head.is_none());
+        if let Some(Segment { base, .. }) = headless.nth(HEADLESS_MAX) {
+            return Err(LogError::Damaged { segment: *base, offset: 0, position: *base });
+        }
         for nth in 0..count {
             let headless = |nth: usize| salvage.segments.get(nth).is_some_and(|found| found.head.is_none());
             if headless(nth) || headless(nth + 1) || nth + 1 == count {
