@@ -497,8 +497,9 @@ impl Follower {
         if hello.topology.topology.member(self.config.node).is_none() {
             return self.refuse(from, Refusal::NotAMember);
         }
-        if self.persisting.is_some() {
-            // The leader greets again after a while.
+        let overtaken = self.sessions.get(&from).is_some_and(|session| session.greeting > hello.greeting);
+        if self.persisting.is_some() || overtaken {
+            // The leader greets again after a while, or has done so.
             return;
         }
         let offered = hello.topology.topology.epoch();
@@ -527,10 +528,12 @@ impl Follower {
     }
 
     fn follow(&mut self, from: ConnectionId, greeting: u64) {
+        let same = self.writer == Some(from);
         if let Some(session) = self.sessions.get_mut(&from) {
+            // The same greeting once more asks for the same answer; what was confirmed since stays so.
+            session.confirmed &= same && session.greeting == greeting;
             session.greeting = greeting;
             session.welcome_due = true;
-            session.confirmed = false;
         }
         self.writer = Some(from);
     }
@@ -619,12 +622,13 @@ impl Follower {
         let behind = if planted!(self, AppendsTwice) { 0 } else { self.tail.position - after.position };
         let overlap = usize::try_from(behind).unwrap_or(usize::MAX);
         if overlap > records.len() {
-            // All of it is here already, unless the leader is on another history; its next frame shows that.
-            return self.repeat_ack(from, now);
+            // All of it is here already, unless the leader is on another history: what it sent does not tell.
+            let confirmed = self.sessions.get(&from).is_some_and(|session| session.confirmed);
+            return if confirmed { self.repeat_ack(from, now) } else { self.nack(from, now) };
         }
         let fresh = records.split_off(overlap);
         let Some(reached) = after.after_all(&records) else { return };
-        if reached != self.tail && !planted!(self, ForgetsToCheckTheChain) && !planted!(self, AppendsTwice) {
+        if reached != self.tail && !planted!(self, AppendsTwice) {
             return self.diverged(from, reached, now);
         }
         let bytes = weight(&fresh);

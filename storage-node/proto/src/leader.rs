@@ -733,7 +733,7 @@ impl Leader {
             let after = peer.cursor;
             let unacked = peer.state == PeerState::Shipping && peer.sent.is_empty() && acked < after.position;
             self.send(node, Frame::Heartbeat { epoch, head, acked }, now);
-            if unacked && !planted!(self, AsksOnceForAnAck) {
+            if unacked {
                 // The question for an ack was lost, or its answer.
                 self.send(node, Frame::Append(Append { epoch, after, records: Vec::new() }), now);
             }
@@ -1109,7 +1109,9 @@ impl Leader {
                 let back = if planted!(self, RewindsTooFar) { peer.durable } else { peer.floor() };
                 self.resend(node, back, now);
             }
-            // No budget; or it is ahead of what was sent since the last rewind, and its ack will say so.
+            // It is ahead of all that was sent: where its log stands has to be found again.
+            None if peer.resends.take(max, span, now) => self.greet(node, now),
+            // No budget.
             Some(_) | None => {}
         }
     }

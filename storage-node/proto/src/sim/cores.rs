@@ -3,6 +3,7 @@
 use super::Bug;
 use super::disk::Disk;
 use super::network::Actor;
+use super::nodes::Node;
 use super::random::Random;
 use super::world::{Event, NETWORK, Notary, World};
 use crate::fetch::{Answer, FetchConfig, FetchOutput, Fetched, Fetcher, JobId, PeerFault, Query, Want};
@@ -546,14 +547,16 @@ impl World {
                     self.close(connection, false);
                 }
             }
-            LeaderOutput::Acked { peer, .. } => {
+            LeaderOutput::Acked { peer, head } => {
                 let lie = self.nodes.iter().find(|node| node.id == peer).and_then(|node| node.lie);
                 let believed = matches!(lie, Some(super::Lie::Forges | super::Lie::AcksOther));
+                let believed = believed && head.position >= 20;
                 self.oracle.demand(!believed, || alloc::format!("the ack of a liar was believed: {lie:?}"));
                 self.receipts(index);
             }
             LeaderOutput::Established { .. } => {
                 self.cores[index].established = true;
+                self.check_primary(index);
                 self.receipts(index);
             }
             LeaderOutput::Fenced { .. } => {
@@ -601,6 +604,19 @@ impl World {
         }
     }
 
+    /// An epoch begins to count: its primary holds whatever was acknowledged in any before.
+    fn check_primary(&mut self, index: usize) {
+        let Some(leader) = &self.cores[index].leader else { return };
+        let primary = leader.topology().topology.primary();
+        let Some(node) = self.nodes.iter().find(|node| node.id == primary && !node.lie_told) else { return };
+        if index + 1 == self.cores.len() {
+            let number = node.index;
+            self.oracle.check_prefix(&alloc::format!("the new primary, node {number},"), |position| {
+                node.disk.digest_at(position)
+            });
+        }
+    }
+
     /// Every receipt that can be given now is given, and checked.
     fn receipts(&mut self, index: usize) {
         let core = &self.cores[index];
@@ -620,7 +636,15 @@ impl World {
             .filter(|peer| matches!(peer.state, PeerState::Convicted(_)))
             .map(|peer| peer.node)
             .collect();
-        let primary = leader.topology().topology.primary();
+        let topology = &leader.topology().topology;
+        let (primary, epoch) = (topology.primary(), topology.epoch());
+        let promised = |node: &&Node| {
+            let durable = node.disk.promise().map_or(0, |promise| promise.topology.topology.epoch());
+            topology.member(node.id).is_some() && durable >= epoch
+        };
+        let enough = self.nodes.iter().filter(promised).count() >= topology.majority();
+        self.oracle
+            .demand(enough, || alloc::format!("{top} acknowledged in epoch {epoch} without a majority"));
         let fits = match level {
             Level::Local => false,
             Level::Primary => named == [primary],

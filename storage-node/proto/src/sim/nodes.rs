@@ -334,13 +334,9 @@ impl World {
                     .fail(alloc::format!("node {index} is told to begin though the core has everything"));
             }
             FollowerOutput::SignAck { network, epoch, head } => {
-                let mut signed = head;
-                if self.has(Bug::AcksAnotherHash) && self.random.one_in(50) {
-                    signed.digest.0[0] ^= 1;
-                }
                 let signature =
-                    sign(self.nodes[index].member.key(), &Ack::signing_message(network, epoch, &signed));
-                let ack = Ack { epoch, head: signed, signature };
+                    sign(self.nodes[index].member.key(), &Ack::signing_message(network, epoch, &head));
+                let ack = Ack { epoch, head, signature };
                 let delay = Micros(self.random.between(60, 300));
                 self.after(delay, Event::Signed { node: index, life, ack });
             }
@@ -402,7 +398,13 @@ impl World {
     }
 
     /// The oracle reads what an honest node says; a liar changes it on its way.
-    fn node_sends(&mut self, index: usize, connection: u64, frame: Frame) {
+    fn node_sends(&mut self, index: usize, connection: u64, mut frame: Frame) {
+        if self.has(Bug::AcksAnotherHash)
+            && let Frame::Ack(ack) = &mut frame
+            && self.random.one_in(50)
+        {
+            *ack = self.bent(index, ack.clone());
+        }
         let node = &self.nodes[index];
         let promised = node.disk.promise().map_or(0, |promise| promise.topology.topology.epoch());
         match (&frame, node.lie) {
@@ -430,6 +432,8 @@ impl World {
         }
         let Some(lie) = self.nodes[index].lie else { return self.send(connection, false, frame) };
         match (lie, frame) {
+            // Liars are honest at first.
+            (_, Frame::Ack(ack)) if ack.head.position < 20 => self.send(connection, false, Frame::Ack(ack)),
             (Lie::AcksOther, Frame::Ack(ack)) => {
                 let ack = self.bent(index, ack);
                 self.send(connection, false, Frame::Ack(ack));
