@@ -1,6 +1,7 @@
 //! What a storage node is told before it starts.
 
 use dsm_core::PublicKey;
+use dsm_link::Endpoint;
 use dsm_store::Disk;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -86,19 +87,8 @@ pub struct StorageConfig {
     pub segment_bytes: u64,
     /// Whether everything has to happen on the runtime's own thread, as a simulation needs.
     pub one_thread: bool,
-    /// A socket to use in place of one of the operating system at [`StorageConfig::listen`].
-    pub socket: Option<Socket>,
-}
-
-/// A socket that the caller brings, with what quinn needs beside it.
-#[derive(Debug, Clone)]
-pub struct Socket {
-    /// Timers and tasks.
-    pub runtime: Arc<dyn dsm_link::Runtime>,
-    /// The socket.
-    pub socket: Arc<dyn dsm_link::AsyncUdpSocket>,
-    /// For quinn's own random choices.
-    pub seed: Option<[u8; 32]>,
+    /// An endpoint to use in place of one at [`StorageConfig::listen`]. It has to have this node's key.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl StorageConfig {
@@ -116,7 +106,7 @@ impl StorageConfig {
             anti_entropy_interval: Duration::from_secs(60),
             segment_bytes: 64 << 20,
             one_thread: false,
-            socket: None,
+            endpoint: None,
         }
     }
 }

@@ -286,15 +286,19 @@ async fn bind(
     core: &PublicKey,
     promise: Option<&Promise>,
 ) -> Result<(Endpoint, Option<TcpListener>), OpenError> {
-    let transport = TransportKey::ml_dsa_65(key).map_err(|error| OpenError::Key(error.to_string()))?;
-    let pins = Pins::new();
+    let own = NodeId::of(key.public_key());
+    let pins = config.endpoint.as_ref().map_or_else(Pins::new, |endpoint| endpoint.pins().clone());
     let half = transport_half(core).ok_or(OpenError::NoCoreKey)?;
     let members = promise.iter().flat_map(|promise| promise.topology.topology.members());
-    let own = NodeId::of(key.public_key());
     let keys = members.filter(|member| member.node() != own).map(|member| member.key());
     for pinned in keys.chain([half]) {
         pins.allow(pinned).map_err(|error| OpenError::Topology(error.to_string()))?;
     }
+    if let Some(endpoint) = &config.endpoint {
+        let other = || OpenError::Key("the endpoint has another key".into());
+        return (endpoint.node().0 == own.0).then(|| (endpoint.clone(), None)).ok_or_else(other);
+    }
+    let transport = TransportKey::ml_dsa_65(key).map_err(|error| OpenError::Key(error.to_string()))?;
     let frame_bytes_max = limit::FRAME_BYTES_MAX as u32;
     let link = LinkConfig {
         frame_bytes_max,
@@ -313,17 +317,7 @@ async fn bind(
             Some(listener) => listener.local_addr().map_err(|error| listen_error(config, &error))?,
             None => config.listen,
         };
-        let bound = match &config.socket {
-            Some(socket) => Endpoint::with_socket(
-                Arc::clone(&socket.runtime),
-                Arc::clone(&socket.socket),
-                socket.seed,
-                &transport,
-                pins.clone(),
-                link.clone(),
-            ),
-            None => Endpoint::bind(address, &transport, pins.clone(), link.clone()),
-        };
+        let bound = Endpoint::bind(address, &transport, pins.clone(), link.clone());
         tries += 1;
         match bound {
             Ok(endpoint) => return Ok((endpoint, listener)),

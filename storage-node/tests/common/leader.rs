@@ -105,8 +105,19 @@ impl Core {
 
     /// The same, of a chronicle whose records up to the start are not kept any more.
     pub(crate) fn start_behind(chronicle: Chronicle, topology: SignedTopology, start: Start) -> Core {
+        let endpoint = endpoint(&chronicle.node, topology.topology.members());
+        Core::start_over(endpoint, chronicle, topology, start, |_, _| ())
+    }
+
+    /// The same over an endpoint of the caller's. `acked` hears of every ack when it comes.
+    pub(crate) fn start_over(
+        endpoint: Endpoint,
+        chronicle: Chronicle,
+        topology: SignedTopology,
+        start: Start,
+        acked: impl Fn(NodeId, Head) + Send + 'static,
+    ) -> Core {
         let members = topology.topology.members().to_vec();
-        let endpoint = endpoint(&chronicle.node, &members);
         let core: PublicKey = chronicle.node_key();
         let config = LeaderConfig { failover: None, ..LeaderConfig::new(core) };
         let leader = Leader::new(config, topology.clone(), start, head(&chronicle), Micros(0));
@@ -118,6 +129,7 @@ impl Core {
             chronicle: Arc::clone(&chronicle),
             lines: BTreeMap::new(),
             shown,
+            acked: Box::new(acked),
             started: Instant::now(),
         };
         let mut tasks = vec![tokio::spawn(turning.run(received))];
@@ -187,6 +199,7 @@ struct Turning {
     chronicle: Arc<Mutex<Chronicle>>,
     lines: BTreeMap<NodeId, (u64, mpsc::UnboundedSender<Frame>)>,
     shown: watch::Sender<View>,
+    acked: Box<dyn Fn(NodeId, Head) + Send>,
     started: Instant,
 }
 
@@ -271,8 +284,8 @@ impl Turning {
                 LeaderOutput::Evidence(Evidence::TwoTopologies { .. }) => {}
                 LeaderOutput::Evidence(evidence) => panic!("evidence against an honest node: {evidence:?}"),
                 LeaderOutput::Fenced { .. } => self.shown.send_modify(|view| view.fenced = true),
-                LeaderOutput::Acked { .. }
-                | LeaderOutput::Behind { .. }
+                LeaderOutput::Acked { peer, head } => (self.acked)(peer, head),
+                LeaderOutput::Behind { .. }
                 | LeaderOutput::PromotionNeeded { .. }
                 | LeaderOutput::Established { .. }
                 | LeaderOutput::CatchUp { .. }

@@ -6,6 +6,8 @@
 mod chronicle;
 #[path = "../common/leader.rs"]
 mod leader;
+#[path = "../../link/tests/simulated/network.rs"]
+mod network;
 
 mod faults;
 mod liars;
@@ -13,6 +15,7 @@ mod operate;
 mod program;
 mod rot;
 mod ship;
+mod simulated;
 mod survive;
 
 use chronicle::Chronicle;
