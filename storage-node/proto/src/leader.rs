@@ -721,7 +721,7 @@ impl Leader {
             }
             PeerState::Shipping if late && !peer.sent.is_empty() => {
                 peer.step = now;
-                let back = if planted!(self, RewindsTooFar) { peer.durable } else { peer.floor() };
+                let back = peer.floor();
                 self.resend(node, back, now);
             }
             _ => {}
@@ -956,6 +956,11 @@ impl Leader {
         let enough = self.peers.iter().filter(promised).count() >= topology.majority();
         if placed && enough && !self.established {
             self.established = true;
+            // Whatever the primary holds may have been acknowledged, by us or by a writer before us.
+            let held = primary.map_or(0, |peer| peer.common.position);
+            if !planted!(self, ForgetsOldGrants) {
+                self.granted = self.granted.max(held);
+            }
             self.outputs.push_back(LeaderOutput::Established { epoch: topology.epoch() });
         }
     }
@@ -1106,7 +1111,7 @@ impl Leader {
             Some(digest) if digest == nack.tail.digest => self.resend(node, nack.tail, now),
             Some(_) if peer.resends.take(max, span, now) => self.greet(node, now),
             None if nack.tail.position < peer.cursor.position => {
-                let back = if planted!(self, RewindsTooFar) { peer.durable } else { peer.floor() };
+                let back = peer.floor();
                 self.resend(node, back, now);
             }
             // It is ahead of all that was sent: where its log stands has to be found again.
@@ -1252,6 +1257,9 @@ impl Leader {
             return;
         }
         let again = self.config.failover.unwrap_or(answer_timeout);
+        if !self.established {
+            return;
+        }
         let ready = self.durable(promotion.candidate) >= self.granted || planted!(self, PromotesTooEarly);
         if ready && promotion.asked.is_none_or(|asked| now.since(asked) >= again) {
             let first_asked = promotion.first_asked.or(Some(now));

@@ -70,8 +70,8 @@ pub enum Bug {
     ForgetsThatItGrew,
     /// Leader: counts an epoch before it has seen that the primary holds nothing more.
     CountsUnseenPrimary,
-    /// Leader: sends again from the last ack of its run instead of the last common record.
-    RewindsTooFar,
+    /// Leader: forgets that the primary may have acknowledged to a writer before it.
+    ForgetsOldGrants,
 }
 
 impl Bug {
@@ -100,7 +100,7 @@ impl Bug {
         Bug::LeadsUnconfirmed,
         Bug::ForgetsThatItGrew,
         Bug::CountsUnseenPrimary,
-        Bug::RewindsTooFar,
+        Bug::ForgetsOldGrants,
     ];
 }
 
@@ -267,7 +267,11 @@ impl Options {
                 (faults.promotions, faults.slow_disks, faults.clones) = (true, true, false);
                 options.nodes = options.nodes.max(3);
             }
-            Bug::LeadsUnconfirmed | Bug::ForgetsThatItGrew | Bug::CountsUnseenPrimary | Bug::LostFence => {
+            Bug::LeadsUnconfirmed
+            | Bug::ForgetsThatItGrew
+            | Bug::CountsUnseenPrimary
+            | Bug::LostFence
+            | Bug::ForgetsOldGrants => {
                 (faults.two_writers, faults.clones, faults.liar) = (true, false, None);
                 (faults.partitions, faults.promotions) = (true, true);
                 options.nodes = options.nodes.max(3);
@@ -276,7 +280,6 @@ impl Options {
             Bug::BelievesFetched | Bug::ServesRotten => faults.bit_flips = true,
             Bug::RetriesFsync => faults.failed_syncs = true,
             Bug::KeepsTornTail | Bug::PromisesWithoutSync => faults.crashes = true,
-            Bug::RewindsTooFar => (faults.crashes, faults.loss, faults.slow_disks) = (true, 60, true),
             _ => {}
         }
         options
