@@ -4,10 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
+mod killing;
 mod program;
 
 use dsm_abi::{ABI_VERSION, AccountId, Digest, KeyId, NetworkId, StateId, TokenId, Value, encode};
-use dsm_core::{Genesis, KeySet, OperationKind};
+use dsm_core::{Genesis, KeySet, OperationKind, SignedTransition};
 use dsm_crypto::{SecretKey, hash_guest, verify_guest};
 use dsm_host::engine::{Engine, EngineConfig, FUEL_LIMIT_DEFAULT, GuestCrypto};
 use dsm_host::node::{Clock as _, SystemClock};
@@ -118,11 +119,16 @@ impl Town {
         head: StateId,
         build: impl FnOnce(Draft) -> Draft,
     ) -> Result<Receipt, ClientError> {
+        client.submit(&self.signed(payer, head, build))
+    }
+
+    /// Something that a payer does at a head.
+    fn signed(&self, payer: &Payer, head: StateId, build: impl FnOnce(Draft) -> Draft) -> SignedTransition {
         let mut entropy = [0; 32];
         entropy[..8].copy_from_slice(&self.entropy.fetch_add(1, Ordering::Relaxed).to_le_bytes());
         let draft = Draft::new(self.network, Window::around(SystemClock.now_ms()), entropy);
         let draft = build(draft.signer(payer.account, head));
-        client.submit(&draft.sign_with(&[(payer.account, &payer.key, 0)]).unwrap())
+        draft.sign_with(&[(payer.account, &payer.key, 0)]).unwrap()
     }
 
     /// Lets everybody pay everybody until `total` payments are acknowledged, then kills the node while payments are

@@ -175,6 +175,12 @@ impl Shell {
             urgent: true,
             tasks: JoinSet::new(),
         };
+        // Before anybody may submit: what levels there can be, and that nobody was heard yet.
+        if let Some(topology) = shell.documents.current().cloned() {
+            shell.lead(topology.clone());
+            shell.take_members(&topology);
+            shell.count_holdings();
+        }
         shell.stand();
         shell.tell();
         shell
@@ -193,10 +199,6 @@ impl Shell {
     pub(super) async fn run(mut self, mut arriving: mpsc::Receiver<Event>) {
         let mut durable = self.node.watch_durable();
         self.tasks.spawn(accept(self.endpoint.clone(), Arc::clone(&self.source)));
-        if let Some(topology) = self.documents.current().cloned() {
-            self.lead(topology.clone());
-            self.take_members(&topology);
-        }
         self.settle();
         'running: loop {
             let wake = self.wake();

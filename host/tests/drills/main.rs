@@ -1,0 +1,43 @@
+//! Drills with real processes: a core node and three storage nodes under load, killed, paused and cut off.
+//!
+//! Eight clients write at `replicated:2` from outside and keep every receipt; what was acknowledged must be there at the
+//! end. `DSM_KILLS=200` and `DSM_PAUSE_S=30` make the first drill as long as it should be once in a while; the second
+//! needs root, so it is run by name: `cargo test -p dsm-host --test drills -- --ignored --nocapture`. Both need the
+//! storage node's program: `cargo build --workspace --bins`, which `cargo test --workspace` does by itself.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
+mod kills;
+mod partition;
+mod process;
+mod writing;
+
+use dsm_abi::Digest;
+use dsm_sdk::client::Client;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Nothing here takes so long; it only keeps a drill that hangs from hanging for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub(crate) fn digest(hex: &str) -> Digest {
+    hex.parse().unwrap()
+}
+
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until every storage node has acknowledged what the core node had when this was called.
+pub(crate) fn caught_up(client: &Client, what: &str) {
+    let position = client.topology().unwrap().position;
+    eventually(what, || client.topology().unwrap().members.iter().all(|one| one.acked >= position));
+}
