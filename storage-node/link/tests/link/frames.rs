@@ -230,7 +230,7 @@ async fn o7_silence_ends_a_connection_and_keep_alives_keep_one() {
     tokio::time::sleep(2 * config.idle_timeout).await;
     assert!(!connection.is_closed(), "idle, and kept alive");
 
-    let relay = crate::loss::Relay::between(loopback(), |_| true).await;
+    let relay = crate::path::Relay::between(loopback(), |_| crate::path::Fate::Passes).await;
     let server =
         Endpoint::bind(loopback(), &crate::nodes::key(SERVER), pins(&[TRAITOR]), config.clone()).unwrap();
     relay.forward_to(server.local_addr().unwrap());

@@ -6,5 +6,5 @@
 mod floods;
 mod frames;
 mod handshakes;
-mod loss;
 mod nodes;
+mod path;
