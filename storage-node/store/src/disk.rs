@@ -101,6 +101,22 @@ pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// All bytes of `file`, for a reader that checks them: blocks that the device cannot read any more are filled with
+/// ones. Not with zeros, which recovery takes for the work of a crash.
+pub(crate) fn read_what_is_left(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    const BLOCK: usize = 4096;
+    read_all(file).or_else(|_| {
+        let size = usize::try_from(file.size()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; size];
+        for (nth, block) in bytes.chunks_mut(BLOCK).enumerate() {
+            if file.read_at(block, (nth * BLOCK) as u64).is_err() {
+                block.fill(0xff);
+            }
+        }
+        Ok(bytes)
+    })
+}
+
 /// Whether `error` says that the device has no room left.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

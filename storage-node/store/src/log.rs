@@ -296,7 +296,7 @@ impl Log {
         }
         let last = *heads.last().expect("one was pushed if there was none");
         let file = disk.open(&segment_name(last.base)).map_err(&doing)?;
-        let bytes = disk::read_all(file.as_ref()).map_err(&doing)?;
+        let bytes = disk::read_what_is_left(file.as_ref()).map_err(&doing)?;
         let tail = tail::judge(&bytes, &last);
         let head = last.base - 1 + tail.starts.len() as u64;
         if tail.rest == Rest::Damaged {
@@ -670,7 +670,9 @@ fn read_heads(disk: &dyn Disk) -> Result<Vec<SegmentHead>, LogError> {
         let file = disk.open(&segment_name(base)).map_err(&doing)?;
         let size = file.size().map_err(&doing)?;
         let mut bytes = vec![0; SEGMENT_HEAD.min(usize::try_from(size).unwrap_or(SEGMENT_HEAD))];
-        file.read_at(&mut bytes, 0).map_err(&doing)?;
+        if file.read_at(&mut bytes, 0).is_err() {
+            return Err(LogError::Damaged { segment: base, offset: 0, position: base });
+        }
         if nth + 1 == bases.len() && is_unfinished(&bytes, size) {
             break;
         }

@@ -324,6 +324,29 @@ fn s1_a_damaged_end_is_repaired_up_to_a_trusted_head_and_no_other() {
     assert_eq!(log.append(right[0].0, &right[0].1).unwrap().digest, digest);
 }
 
+/// O5: a device that cannot read a sector any more says so instead of giving wrong bytes.
+#[test]
+fn o5_what_cannot_be_read_is_repaired_like_what_is_wrong() {
+    let (start, names) = store();
+    let peer = peer().reader();
+    for name in &names {
+        for offset in (0..size(&start, name)).step_by(97) {
+            let place = format!("{name} {offset}");
+            let disk = FaultyDisk::over(start.crash(Crash::Process));
+            disk.fail_reads(name, offset as u64).unwrap();
+            if let Ok((log, _)) = open_small(&disk) {
+                let scrub = log.reader().scrub(1).unwrap();
+                assert!(scrub.damaged >= 1, "{place}");
+                let read = (1..=LAST).map(|position| log.read(position)).filter(Result::is_ok).count();
+                assert_eq!(scrub.records, read as u64, "{place}");
+            }
+            let log = repaired(&disk, &peer).unwrap_or_else(|error| panic!("{place}: {error}"));
+            check_equal(&log, &peer, &place);
+            assert_eq!(fill(&log, LAST + 3), LAST + 3, "{place}");
+        }
+    }
+}
+
 /// What a salvage holds in memory is bounded.
 #[test]
 fn a_log_with_too_many_lost_heads_is_not_salvaged() {

@@ -21,6 +21,8 @@ struct Plan {
     boundaries: u64,
     power_lost_at: Option<u64>,
     failing_syncs: u64,
+    /// Offsets that cannot be read, by the file that has them.
+    unreadable: Vec<(MemoryFile, u64)>,
 }
 
 /// What the disk does at one boundary.
@@ -51,6 +53,17 @@ impl FaultyDisk {
     /// Linux does.
     pub fn fail_syncs(&self, count: u64) {
         self.plan().failing_syncs = count;
+    }
+
+    /// Lets every read of the byte at `offset` of the file `name` fail, as a device does with a sector that it cannot
+    /// correct. A file that takes the name later can be read.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file.
+    pub fn fail_reads(&self, name: &str, offset: u64) -> io::Result<()> {
+        let file = self.memory.open_file(name)?;
+        self.plan().unreadable.push((file, offset));
+        Ok(())
     }
 
     /// The number of boundaries passed so far.
@@ -149,6 +162,12 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let touched = |at: u64| (offset..offset + buffer.len() as u64).contains(&at);
+        let plan = self.disk.plan();
+        if plan.unreadable.iter().any(|(file, at)| file.is_same(&self.file) && touched(*at)) {
+            return Err(io::Error::other("input/output error during read"));
+        }
+        drop(plan);
         self.file.read_at(buffer, offset)
     }
 

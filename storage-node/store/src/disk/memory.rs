@@ -291,6 +291,11 @@ pub(super) struct MemoryFile {
 }
 
 impl MemoryFile {
+    /// Whether both are open files of one content.
+    pub(super) fn is_same(&self, other: &MemoryFile) -> bool {
+        self.inode == other.inode && Arc::ptr_eq(&self.disk.0, &other.disk.0)
+    }
+
     /// What a failed sync does: the unsynced bytes stay visible and never reach the medium.
     pub(super) fn drop_unsynced(&self) {
         self.disk.state().inodes[self.inode].unsynced.clear();

@@ -243,7 +243,7 @@ fn find(bytes: &[u8], bounds: &Bounds) -> Vec<Found> {
 
 /// The bytes of a segment; none if its file is lost.
 pub(super) fn read_segment(disk: &dyn Disk, base: u64) -> io::Result<Vec<u8>> {
-    let read = disk.open(&segment_name(base)).and_then(|file| disk::read_all(file.as_ref()));
+    let read = disk.open(&segment_name(base)).and_then(|file| disk::read_what_is_left(file.as_ref()));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,

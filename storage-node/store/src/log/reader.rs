@@ -400,10 +400,7 @@ fn find_offsets(disk: &dyn Disk, head: &SegmentHead, next: u64) -> Result<Offset
     let mut position = head.base;
     while position < next {
         let mut bytes = [0; frame::HEAD];
-        let fits = at + bytes.len() as u64 <= size;
-        if fits {
-            file.read_at(&mut bytes, at).map_err(&doing)?;
-        }
+        let fits = at + bytes.len() as u64 <= size && file.read_at(&mut bytes, at).is_ok();
         let found = Head::decode(&bytes, head.salt).filter(|found| found.position == position);
         if let Some(found) = found.filter(|_| fits) {
             starts.push(at as u32);
@@ -411,7 +408,7 @@ fn find_offsets(disk: &dyn Disk, head: &SegmentHead, next: u64) -> Result<Offset
             position += 1;
             continue;
         }
-        let bytes = disk::read_all(file.as_ref()).map_err(&doing)?;
+        let bytes = disk::read_what_is_left(file.as_ref()).map_err(&doing)?;
         let wanted = |found: &Head| found.position > position && found.position < next;
         let resumed = frame::find_head(&bytes, at as usize + 1, head.salt, wanted);
         // The last head found may promise more bytes than a file that became shorter has.
@@ -464,7 +461,7 @@ impl LogReader {
     ///
     /// # Errors
     /// [`LogError::NotDurable`] for a position that is not kept or not yet durable; [`LogError::Damaged`] if
-    /// any byte of the record is wrong; [`LogError::MissingSegment`] and [`LogError::Io`].
+    /// any byte of the record is wrong or cannot be read; [`LogError::MissingSegment`] and [`LogError::Io`].
     pub fn read(&self, position: u64) -> Result<Record, LogError> {
         self.shared.steadily(|| self.read_once(position))
     }
@@ -553,10 +550,9 @@ impl LogReader {
             return Err(damaged);
         }
         let mut bytes = vec![0; place.bytes as usize];
-        match place.file.read_at(&mut bytes, place.start) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(damaged),
-            Err(source) => return Err(LogError::Io { doing: "reading a record", source }),
+        // What the device cannot read any more is as lost as what it reads wrong.
+        if place.file.read_at(&mut bytes, place.start).is_err() {
+            return Err(damaged);
         }
         match record_of(&bytes, Some(place.salt)) {
             Some(record) if record.position == position => Ok(record),
@@ -660,11 +656,7 @@ impl Gathered {
     fn add(&mut self, run: &Run) -> Result<bool, LogError> {
         let Some(end) = run.ends.last() else { return Ok(false) };
         let mut bytes = vec![0; (end - run.start) as usize];
-        let whole = match run.file.read_at(&mut bytes, run.start) {
-            Ok(()) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
-            Err(source) => return Err(LogError::Io { doing: "reading records", source }),
-        };
+        let whole = run.file.read_at(&mut bytes, run.start).is_ok();
         let mut start = run.start;
         for end in &run.ends {
             let slice = (start - run.start) as usize..(*end - run.start) as usize;

@@ -367,7 +367,9 @@ fn find_segments(disk: &dyn Disk, start: u64) -> Result<Vec<Segment>, LogError> 
         let file = disk.open(&segment_name(*base)).map_err(&doing)?;
         let size = file.size().map_err(&doing)?;
         let mut bytes = vec![0; SEGMENT_HEAD.min(usize::try_from(size).unwrap_or(SEGMENT_HEAD))];
-        file.read_at(&mut bytes, 0).map_err(&doing)?;
+        if file.read_at(&mut bytes, 0).is_err() {
+            bytes.fill(0xff);
+        }
         if Some(base) == bases.last() && super::is_unfinished(&bytes, size) {
             break;
         }
