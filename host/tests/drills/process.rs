@@ -70,11 +70,6 @@ impl Process {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
-
-    /// The port at the end of an address in the banner.
-    pub(crate) fn port(&self, name: &str) -> u16 {
-        self.word(name).rsplit(':').next().unwrap().parse().unwrap()
-    }
 }
 
 impl Drop for Process {

@@ -1,4 +1,5 @@
-//! `kill -9` of each process in turn, and a pause: nothing acknowledged is lost, and all end with one log (O1, O9).
+//! A primary that stops for a while and goes on as if nothing had been (O9); then everybody's log is the same, and each
+//! storage node alone is enough to restore the core node.
 
 use crate::process::{DSM, Place, Process, core, peer, storage, storage_program};
 use crate::writing::Writing;
@@ -11,15 +12,14 @@ use tempfile::TempDir;
 
 const NAMES: [&str; 4] = ["core", "one", "two", "three"];
 
-/// What the environment asks for, or a little.
-fn asked(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+/// What the environment asks for, or a little more than a failover takes.
+fn pause_s() -> u64 {
+    std::env::var("DSM_PAUSE_S").map_or(4, |text| text.parse().expect("seconds"))
 }
 
 /// A core node and three storage nodes, each restarted at its port.
 struct Cluster {
     folder: TempDir,
-    core_key: String,
     nodes: Vec<Process>,
 }
 
@@ -28,13 +28,13 @@ impl Cluster {
         let (folder, here) = (tempfile::tempdir().unwrap(), Place::here());
         let data = folder.path().join(NAMES[0]);
         let key = here.run(DSM, &["node", "key", "public", "--json", "--data", text(&data)]);
-        let core_key = key["public_key"].as_str().unwrap().to_owned();
+        let core_key = key["public_key"].as_str().unwrap();
         let storages: Vec<Process> =
-            NAMES[1..].iter().map(|name| storage(&here, 0, &folder.path().join(name), &core_key)).collect();
+            NAMES[1..].iter().map(|name| storage(&here, 0, &folder.path().join(name), core_key)).collect();
         let peers: Vec<String> = storages.iter().map(peer).collect();
         let mut nodes = vec![core(&here, 0, &data, &peers)];
         nodes.extend(storages);
-        Cluster { folder, core_key, nodes }
+        Cluster { folder, nodes }
     }
 
     fn data(&self, node: usize) -> PathBuf {
@@ -44,39 +44,25 @@ impl Cluster {
     fn client(&self) -> Client {
         Client::new(self.nodes[0].word("url")).unwrap()
     }
-
-    fn restart(&mut self, node: usize) {
-        let port = self.nodes[node].port(if node == 0 { "url" } else { "address" });
-        self.nodes[node].kill();
-        let (here, data) = (Place::here(), self.data(node));
-        self.nodes[node] = match node {
-            0 => core(&here, port, &data, &[]),
-            _ => storage(&here, port, &data, &self.core_key),
-        };
-    }
 }
 
 #[test]
-fn o1_o9_kills_and_a_pause_lose_nothing_that_was_acknowledged() {
+fn o9_a_primary_that_was_paused_is_no_primary_any_more_and_nothing_is_lost() {
     let mut cluster = Cluster::start();
     let client = cluster.client();
     eventually("the core node leads", || client.ready().is_ok());
     let network = client.status().unwrap().network.network;
     let writing = Writing::start(cluster.nodes[0].word("url"), network);
-    let kills = asked("DSM_KILLS", 4);
-    for kill in 0..kills {
-        writing.more(20);
-        cluster.restart((kill % 4) as usize);
-    }
     // The primary stops for a while, as a machine does whose host is busy, and goes on as if nothing had been.
     writing.more(20);
     let primary = client.topology().unwrap().primary.unwrap().to_string();
     let paused = cluster.nodes.iter().skip(1).find(|node| node.word("node") == primary).unwrap();
     paused.signal("STOP");
-    std::thread::sleep(Duration::from_secs(asked("DSM_PAUSE_S", 3)));
+    std::thread::sleep(Duration::from_secs(pause_s()));
     writing.more(20);
     paused.signal("CONT");
     writing.more(20);
+    assert_ne!(client.topology().unwrap().primary.unwrap().to_string(), primary, "another one took over");
 
     let acknowledged = writing.stop();
     for id in &acknowledged {
@@ -84,7 +70,7 @@ fn o1_o9_kills_and_a_pause_lose_nothing_that_was_acknowledged() {
     }
     caught_up(&client, "everybody has the whole log");
     let peers: Vec<String> = cluster.nodes[1..].iter().map(peer).collect();
-    println!("{kills} kills, {} acknowledged at replicated:2, none lost", acknowledged.len());
+    println!("{} acknowledged at replicated:2 around a pause, none lost", acknowledged.len());
     same_logs(&mut cluster, &peers);
 }
 
