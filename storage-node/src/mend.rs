@@ -43,8 +43,25 @@ pub(crate) struct Mender {
     peers: Arc<Peers>,
     /// Remembers which peers behaved; one thing is fetched at a time.
     fetcher: Mutex<Fetcher>,
+    /// What the last scrub found and nobody could repair yet.
+    left: Mutex<Option<Left>>,
     started: Instant,
     one_thread: bool,
+}
+
+/// What is damaged.
+#[derive(Debug, Default)]
+struct Left {
+    places: Vec<Damage>,
+    blobs: Vec<Digest>,
+    /// There are more places than are listed: everything has to be looked at again.
+    more: bool,
+}
+
+impl Left {
+    fn count(&self) -> u64 {
+        (self.places.len() + self.blobs.len()) as u64
+    }
 }
 
 /// A log that can be written to, and who owns what in it.
@@ -126,7 +143,8 @@ pub(crate) fn prepare(shared: &Shared, mut authors: Authors, believed: u64) -> R
 impl Mender {
     pub(crate) fn new(shared: Arc<Shared>, peers: Arc<Peers>, one_thread: bool) -> Arc<Mender> {
         let fetcher = Mutex::new(Fetcher::new(FetchConfig::default()));
-        Arc::new(Mender { shared, peers, fetcher, started: Instant::now(), one_thread })
+        let left = Mutex::new(None);
+        Arc::new(Mender { shared, peers, fetcher, left, started: Instant::now(), one_thread })
     }
 
     fn now(&self) -> Micros {
@@ -238,45 +256,46 @@ impl Mender {
         }
     }
 
-    /// Fetches damaged blobs again. How many were repaired.
-    async fn repair_blobs(&self, damaged: &[Digest]) -> u64 {
-        let mut repaired = 0;
-        for digest in damaged {
-            let want = Want::Blob { digest: Address(*digest), bytes_max: PACKAGE_BYTES_MAX as u32 };
-            let Some(Fetched::Blob(bytes)) = self.fetch(want).await else { continue };
-            if self.offer(*digest, bytes, true).await == Some(Offered::Kept) {
-                repaired += 1;
+    /// Fetches what is damaged again and stores it. What could not be repaired.
+    async fn mend(&self, damaged: Left) -> Left {
+        let mut left = Left { more: damaged.more, ..Left::default() };
+        for digest in damaged.blobs {
+            let want = Want::Blob { digest: Address(digest), bytes_max: PACKAGE_BYTES_MAX as u32 };
+            let kept = match self.fetch(want).await {
+                Some(Fetched::Blob(bytes)) => self.offer(digest, bytes, true).await == Some(Offered::Kept),
+                Some(Fetched::Records(_)) | None => false,
+            };
+            if kept {
                 self.shared.metrics.repaired_blobs.one();
+            } else {
+                left.blobs.push(digest);
             }
         }
-        repaired
-    }
-
-    /// Fetches damaged records again. How many of them were repaired.
-    async fn repair_records(&self, places: &[Damage]) -> u64 {
-        let mut repaired = 0;
-        let mut done = 0;
-        for place in places {
-            if place.position <= done && done > 0 {
+        // A repair covers all damage up to the end of its stretch.
+        let mut repaired_to = 0;
+        for place in damaged.places {
+            if place.position <= repaired_to {
                 continue;
             }
-            match self.repair_place(place).await {
+            match self.repair_place(&place).await {
                 Ok((last, count)) => {
-                    done = last;
-                    repaired += count;
+                    repaired_to = last;
                     self.shared.metrics.repaired_records.add(count);
                 }
-                Err(error) => tracing::warn!(position = place.position, %error, "not repaired"),
+                Err(error) => {
+                    tracing::warn!(position = place.position, %error, "not repaired");
+                    left.places.push(place);
+                }
             }
         }
-        repaired
+        left
     }
 
     async fn repair_place(&self, place: &Damage) -> Result<(u64, u64), RepairError> {
         let (shared, place) = (Arc::clone(&self.shared), *place);
         let Some(log) = shared.vault.log() else { return Ok((0, 0)) };
         let reader = log.reader();
-        let stretch = reader.stretch(place.position).ok().flatten();
+        let stretch = reader.stretch(place.position)?;
         // Damage of a segment's head or length concerns no record; it is repaired with none.
         let (from, last, records) = match stretch {
             Some(stretch) => {
@@ -334,6 +353,11 @@ impl Mender {
                 () = self.shared.suspicion.notified() => None,
                 () = tokio::time::sleep(wait) => None,
             };
+            // What is known to be damaged needs no second look at everything.
+            if reply.is_none() && self.left.lock().await.is_some() {
+                self.retry().await;
+                continue;
+            }
             let outcome = self.scrub().await;
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "the scrub could not be finished");
@@ -356,22 +380,44 @@ impl Mender {
             damaged: records.damaged + blobs.damaged.len() as u64,
             repaired: 0,
         };
+        let more = records.damaged > records.places.len() as u64;
+        let unlisted = records.damaged - records.places.len() as u64;
+        let mut left = Left { places: records.places, blobs: blobs.damaged, more };
         if view.damaged > 0 {
             tracing::warn!(damaged = view.damaged, "what was durable is damaged");
             self.shared.metrics.damaged.add(view.damaged);
             self.shared.damage(true);
-            self.repair_records(&records.places).await;
-            self.repair_blobs(&blobs.damaged).await;
-            let (records, blobs) = self.look().await?;
-            let left = records.damaged + blobs.damaged.len() as u64;
-            view.repaired = view.damaged.saturating_sub(left);
-            self.shared.damage(left > 0);
-        } else {
-            self.shared.damage(false);
+            left = self.mend(left).await;
         }
+        view.repaired = view.damaged - left.count() - unlisted;
         self.shared.metrics.scrubs.one();
         *self.shared.scrub.lock() = Some(view.clone());
+        self.keep(left).await;
         Ok(view)
+    }
+
+    /// Tries once more to repair what the last scrub could not.
+    async fn retry(&self) {
+        let Some(damaged) = self.left.lock().await.take() else { return };
+        let before = damaged.count();
+        let left = self.mend(damaged).await;
+        if let Some(view) = &mut *self.shared.scrub.lock() {
+            view.repaired += before - left.count();
+        }
+        if left.count() == 0 && left.more {
+            if let Err(error) = self.scrub().await {
+                tracing::warn!(%error, "the scrub could not be finished");
+            }
+            return;
+        }
+        self.keep(left).await;
+    }
+
+    /// Remembers what is left, and whether that keeps the node from acknowledging.
+    async fn keep(&self, left: Left) {
+        let whole = left.count() == 0 && !left.more;
+        *self.left.lock().await = (!whole).then_some(left);
+        self.shared.damage(!whole);
     }
 
     async fn look(&self) -> Result<(Scrub, BlobScrub), String> {
@@ -397,7 +443,8 @@ impl Mender {
             let attempt = blocking(self.one_thread, move || prepare(&shared, authors(), believed)).await;
             match attempt {
                 Some(Ok(prepared)) => {
-                    self.repair_blobs(&damaged_blobs).await;
+                    let left = self.mend(Left { blobs: damaged_blobs, ..Left::default() }).await;
+                    self.keep(left).await;
                     return Ok(prepared);
                 }
                 Some(Err(NotReady::Failed(error))) => return Err(error),
@@ -439,8 +486,11 @@ impl Mender {
         let reader = log.reader();
         self.shared.vault.set_log(log);
         let scrub = reader.scrub(reader.first())?;
-        self.repair_records(&scrub.places).await;
+        let left = self.mend(Left { places: scrub.places, ..Left::default() }).await;
         self.shared.vault.clear_log();
+        if let Some(place) = left.places.first() {
+            return Err(RepairError::Incomplete { first: place.position, last: place.position });
+        }
         Ok(believed)
     }
 

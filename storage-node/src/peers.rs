@@ -151,7 +151,10 @@ impl Peers {
     /// A replication stream, from its first frame to its end.
     async fn follow(self: Arc<Peers>, link: Connection, stream: FrameStream, first: Frame) {
         // A log under repair cannot say where it ends; the core node waits, or comes again.
-        self.shared.suspicion.notify_one();
+        if *self.shared.damaged.borrow() {
+            // The core node may have what nobody else has.
+            self.shared.suspicion.notify_one();
+        }
         let (mut open, mut damaged) = (self.open.subscribe(), self.shared.damaged.subscribe());
         let ready = async {
             open.wait_for(|open| *open).await.is_ok() && damaged.wait_for(|damaged| !damaged).await.is_ok()

@@ -391,7 +391,6 @@ impl Running {
             scrubs_asked,
             ..
         } = self;
-        shared.damage(false);
         tasks.spawn(Arc::clone(mender).gather(config.anti_entropy_interval));
         tasks.spawn(Arc::clone(mender).watch(config.scrub_interval, scrubs_asked));
         let (first, durable) = shared.durable();
