@@ -916,7 +916,7 @@ impl Leader {
         peer.step = now;
         if welcome.head.position < peer.durable.position {
             let acked = peer.last_ack.take();
-            peer.durable = welcome.head;
+            peer.durable = Head::EMPTY;
             if let Some(acked) = acked {
                 self.witness(Evidence::RolledBack { node, acked, head: welcome.head });
             }

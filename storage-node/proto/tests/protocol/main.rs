@@ -1,0 +1,8 @@
+//! The protocol from outside: what goes over the wire, and what each enemy gets.
+
+mod codec;
+mod fetching;
+mod follower;
+mod leader;
+mod topology;
+mod world;
