@@ -280,8 +280,11 @@ fn the_demonstration_goes_as_told() {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!((output.status.code(), &told["ok"]), (Some(0), &Value::Bool(true)), "{told:#}");
     let steps = told["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 11);
+    assert_eq!(steps.len(), 13);
     let events = |step: &Value| step["events"].as_array().unwrap().clone();
+    let levels = receipts_levels(steps);
+    assert!(levels.iter().all(|level| level == "replicated:2" || level == "primary"), "{levels:?}");
+    assert_eq!(levels.iter().filter(|level| *level == "primary").count(), 1, "while the replica is stopped");
     let codes: Vec<String> = steps
         .iter()
         .flat_map(events)
@@ -300,6 +303,22 @@ fn the_demonstration_goes_as_told() {
     assert_eq!(codes, expected);
     // The temporary directory is gone.
     assert!(!Path::new(told["data"].as_str().unwrap()).exists());
+}
+
+/// The levels that the receipts of a story say.
+fn receipts_levels(steps: &[Value]) -> Vec<String> {
+    let events = steps.iter().flat_map(|step| step["events"].as_array().unwrap());
+    let accepted = events.filter(|event| event["event"] == "accepted");
+    accepted.map(|event| event["receipt"]["durability"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_demonstration_without_storage_nodes_says_so_in_its_receipts() {
+    let output = Command::new(DSM).args(["demo", "--exit", "--json", "--storage", "none"]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let steps = told["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 11);
+    assert!(receipts_levels(steps).iter().all(|level| level == "local"));
 }
 
 #[test]
