@@ -165,6 +165,7 @@ fn one_in_ten(fate: Fate) -> impl Fn(Packet) -> Fate {
 
 #[tokio::test]
 async fn each_of_the_first_packets_may_be_lost() {
+    let mut rows = Vec::new();
     for to_server in [true, false] {
         for lost in 0..6 {
             let name = format!("packet {lost} to the {}", if to_server { "server" } else { "client" });
@@ -172,8 +173,11 @@ async fn each_of_the_first_packets_may_be_lost() {
                 let chosen = packet.to_server == to_server && packet.number == lost;
                 if chosen { Fate::IsLost } else { Fate::Passes }
             };
-            connects_through(&name, rule, 1000).await;
+            rows.push(tokio::spawn(async move { connects_through(&name, rule, 1000).await }));
         }
+    }
+    for row in rows {
+        assert_eq!(row.await.unwrap().accepted, 1);
     }
 }
 
@@ -186,8 +190,12 @@ async fn both_halves_of_the_first_flight_may_be_lost_twice() {
 
 #[tokio::test]
 async fn a_tenth_of_all_packets_may_be_lost_changed_or_late() {
-    for (name, fate) in [("lost", Fate::IsLost), ("changed", Fate::IsChanged), ("late", Fate::IsLate)] {
-        let metrics = connects_through(name, one_in_ten(fate), 300_000).await;
+    let rows =
+        [("lost", Fate::IsLost), ("changed", Fate::IsChanged), ("late", Fate::IsLate)].map(|(name, fate)| {
+            (name, tokio::spawn(async move { connects_through(name, one_in_ten(fate), 300_000).await }))
+        });
+    for (name, row) in rows {
+        let metrics = row.await.unwrap();
         assert_eq!((metrics.accepted, metrics.frames_received), (1, 2), "{name}");
         assert_eq!(metrics.frames_malformed + metrics.frames_too_long, 0, "{name}: a changed packet counted");
     }
