@@ -75,6 +75,8 @@ pub mod tag {
     pub const MERKLE_NODE: &str = "merkle-node";
     /// A link of the log's chain; the store, which knows none of our crates, states it once more.
     pub const LOG: &str = "log";
+    /// The canonical backup of a log and its blobs; `dsm-store` computes it.
+    pub const ARCHIVE: &str = "archive";
     /// A topology.
     pub const TOPOLOGY: &str = "topology";
     /// The digests in a range of blobs.
