@@ -240,8 +240,8 @@ pub enum LeaderOutput {
         /// Its topology, verified.
         topology: SignedTopology,
     },
-    /// The peer has a longer log of the same history. Accept nothing; fetch what is missing, check it, append it. Said
-    /// again after a while.
+    /// The peer has a longer log of the same history. Accept nothing; fetch what is missing, check it, append it if
+    /// the own log still ends where it did. Said of the primary before all others, and again after a while.
     Behind {
         /// The peer.
         peer: NodeId,
@@ -330,6 +330,8 @@ struct Peer {
     /// What the welcome said.
     first: u64,
     reported: Head,
+    /// Its log continues ours up to here, by its own word; known until it disconnects or is placed otherwise.
+    ahead: Option<Head>,
     /// Acked through here, in this run.
     durable: Head,
     last_ack: Option<Ack>,
@@ -370,6 +372,7 @@ impl Peer {
             step: now,
             first: 1,
             reported: Head::EMPTY,
+            ahead: None,
             durable: Head::EMPTY,
             last_ack: None,
             common: Head::EMPTY,
@@ -482,6 +485,7 @@ impl Leader {
     pub fn handle_disconnected(&mut self, node: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.connected = false;
+            peer.ahead = None;
             peer.search = None;
             peer.unchecked = None;
             peer.common = Head::EMPTY;
@@ -807,8 +811,8 @@ impl Leader {
         let topology = &self.topology.topology;
         let counted = || self.peers.iter().filter(|(_, peer)| peer.promised && peer.convicted.is_none());
         let promised = counted().count();
-        let mut ahead = counted().filter(|(_, peer)| peer.state == PeerState::Ahead);
-        let behind = ahead.next().map(|(node, peer)| (*node, peer.reported));
+        let mut ahead = counted().filter_map(|(node, peer)| Some((*node, peer.ahead?)));
+        let behind = ahead.next();
         let placed = counted().filter(|(_, peer)| peer.state == PeerState::Shipping);
         let placed_primary = placed.clone().any(|(node, _)| *node == topology.primary());
         Standing {
@@ -1040,6 +1044,9 @@ impl Leader {
         let (own, epoch) = (self.head, self.epoch());
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.search = None;
+        if peer.reported.position == common.position {
+            peer.ahead = None;
+        }
         if peer.reported.position > common.position {
             let grew = !fork && own.position > common.position;
             if grew && !planted!(self, ForgetsThatItGrew) {
@@ -1049,9 +1056,15 @@ impl Leader {
             if !fork && !grew {
                 peer.state = PeerState::Ahead;
                 let head = peer.reported;
-                self.outputs.push_back(LeaderOutput::Behind { peer: node, head });
+                peer.ahead = Some(head);
+                // Others may continue our log with what a fenced writer left behind; what was acknowledged is at the
+                // primary, so its log comes first.
+                if node == self.topology.topology.primary() || self.established {
+                    self.outputs.push_back(LeaderOutput::Behind { peer: node, head });
+                }
                 return;
             }
+            peer.ahead = None;
             peer.state = PeerState::SettingAside;
             if peer.durable.position > common.position {
                 peer.durable = common;

@@ -55,7 +55,7 @@ pub(super) struct Core {
 enum Job {
     Restore { epoch: u64 },
     CatchUp { peer: NodeId, after: Head, until: Head, faulty: bool },
-    Repair { position: u64 },
+    Repair { until: Head },
 }
 
 impl Core {
@@ -286,7 +286,7 @@ impl World {
         {
             let want = Want::Records { after, until, bytes_max: 1 << 20 };
             if let Some(job) = core.fetcher.start(want, &[], now) {
-                core.jobs.insert(job, Job::Repair { position });
+                core.jobs.insert(job, Job::Repair { until });
             }
         }
         self.drain_core(index);
@@ -697,7 +697,10 @@ impl World {
                             leader.handle_appended(head, now);
                         }
                     }
-                    Some(Job::Repair { position }) => {
+                    Some(Job::Repair { until })
+                        if self.cores[index].disk.head_at(until.position) == Some(until) =>
+                    {
+                        let position = until.position;
                         let equal = records
                             .first()
                             .is_some_and(|record| self.cores[index].disk.repair(position, record));
@@ -706,7 +709,7 @@ impl World {
                             alloc::format!("core {index} repaired {position} with other bytes")
                         });
                     }
-                    Some(Job::CatchUp { .. }) | None => {}
+                    Some(Job::CatchUp { .. } | Job::Repair { .. }) | None => {}
                 }
             }
             FetchOutput::Done { job, .. } | FetchOutput::Failed { job } => {

@@ -30,7 +30,8 @@ pub(super) struct Node {
     /// Whether it ever may have lied.
     pub(super) lie_told: bool,
     fetcher: Fetcher,
-    repairs: BTreeMap<JobId, u64>,
+    /// Records that are being fetched, by the heads that they have to reach.
+    repairs: BTreeMap<JobId, Head>,
 }
 
 impl Node {
@@ -132,7 +133,7 @@ impl World {
         {
             let want = Want::Records { after, until, bytes_max: 1 << 20 };
             if let Some(job) = node.fetcher.start(want, &[], now) {
-                node.repairs.insert(job, position);
+                node.repairs.insert(job, until);
             }
         }
         self.drain_node(index);
@@ -473,11 +474,13 @@ impl World {
                 }
             }
             FetchOutput::Done { job, fetched: Fetched::Records(records), .. } => {
-                if let (Some(position), Some(record)) =
-                    (self.nodes[index].repairs.remove(&job), records.first())
-                {
-                    let equal = self.nodes[index].disk.repair(position, record)
-                        || self.nodes[index].disk.record_at(position).is_none();
+                let Node { disk, repairs, .. } = &mut self.nodes[index];
+                let wanted = repairs.remove(&job);
+                // If another history stands there meanwhile, nothing is to be repaired.
+                let wanted = wanted.filter(|until| disk.head_at(until.position) == Some(*until));
+                if let (Some(until), Some(record)) = (wanted, records.first()) {
+                    let position = until.position;
+                    let equal = disk.repair(position, record);
                     self.report.repaired += 1;
                     self.oracle.demand(equal, || {
                         alloc::format!("node {index} repaired {position} with other bytes")
