@@ -153,7 +153,7 @@ fn a_tail_of_another_history_is_set_aside_only_for_a_higher_epoch() {
         node.hear(A, hello(signed(topology(5, 1, 3)), 1));
         // Records that do not follow the tail are never appended.
         let outputs = node.append(5, bent(head(9)), 10..=10);
-        assert_eq!(outputs.iter().any(|output| matches!(output, FollowerOutput::Append { .. })), false);
+        assert!(!outputs.iter().any(|output| matches!(output, FollowerOutput::Append { .. })));
         assert_eq!(refusal(&outputs).is_some(), refused);
         if refused {
             let seen = outputs

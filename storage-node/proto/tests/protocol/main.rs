@@ -1,4 +1,5 @@
 //! The protocol from outside: what goes over the wire, and what each enemy gets.
+#![allow(clippy::unwrap_used)]
 
 mod codec;
 mod fetching;

@@ -98,7 +98,8 @@ fn o10_a_restored_core_hears_the_primary_and_a_majority_first() {
         let next = signed(topology(5, 1, 3).promoted(node(2), [1; 32]).unwrap());
         NodeStatus { promise: Some(Promise { topology: next, since: 0 }), ..status(6, 1, position) }
     };
-    let rows: [(&str, Vec<(u8, NodeStatus)>, Option<(u8, u64)>); 8] = [
+    type Row = (&'static str, Vec<(u8, NodeStatus)>, Option<(u8, u64)>);
+    let rows: [Row; 8] = [
         ("nobody", vec![], None),
         ("the primary alone", vec![(1, status(5, 1, 9))], None),
         ("a majority without the primary", vec![(2, status(5, 1, 9)), (3, status(5, 1, 9))], None),
