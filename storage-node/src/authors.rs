@@ -289,10 +289,14 @@ impl Authors {
         }
     }
 
-    /// Which core node is trusted, once a signed topology has said so.
-    pub(crate) fn trust(&mut self, core: Vec<u8>, network: NetworkId) {
-        self.core = Some(core);
+    /// Which network this log is, once a signed topology has said so. The genesis says it as well.
+    pub(crate) fn trust(&mut self, network: NetworkId) {
         self.network = Some(network);
+    }
+
+    /// The network, once known.
+    pub(crate) fn network(&self) -> Option<NetworkId> {
+        self.network
     }
 
     /// The position of the last record looked at.

@@ -228,6 +228,10 @@ impl Gate {
             // The follower has counted these positions before.
             ends = ends.after(record).unwrap_or(ends);
         }
+        // Nothing is shipped before a topology was promised, so the network is known.
+        if let Some(promise) = &*self.shared.promise.read() {
+            self.authors.trust(promise.topology.topology.network());
+        }
         let outcome = self.authors.check(after.position, &arrived, &reader);
         self.authors.settle(reader.durable().0);
         let metrics = &self.shared.metrics;

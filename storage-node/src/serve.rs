@@ -146,7 +146,7 @@ impl StorageNode {
         let authors = move || {
             let mut authors = Authors::new(verifier, threads, Some(transport.clone()), Arc::clone(&older));
             if let Some(network) = network {
-                authors.trust(transport.clone(), network);
+                authors.trust(network);
             }
             authors
         };
@@ -395,7 +395,7 @@ impl Running {
         tasks.spawn(Arc::clone(mender).watch(config.scrub_interval, scrubs_asked));
         let (first, durable) = shared.durable();
         let promise = shared.promise.read().as_ref().map(|promise| (**promise).clone());
-        let follower_config = FollowerConfig::new(shared.node, core.clone(), None);
+        let follower_config = FollowerConfig::new(shared.node, core.clone(), prepared.authors.network());
         let follower = Follower::new(follower_config, promise, first, durable);
         let (jobs, jobs_sent) = mpsc::unbounded_channel();
         let (notes, notes_sent) = mpsc::unbounded_channel();
@@ -409,6 +409,7 @@ impl Running {
             shared: Arc::clone(&shared),
             follower,
             sessions: BTreeMap::new(),
+            closing: Vec::new(),
             jobs,
             notes,
             generation: 1,
@@ -443,6 +444,8 @@ struct Loop {
     shared: Arc<Shared>,
     follower: Follower,
     sessions: BTreeMap<ConnectionId, mpsc::Sender<Outgoing>>,
+    /// Streams on which the last words are on their way.
+    closing: Vec<mpsc::Sender<Outgoing>>,
     jobs: mpsc::UnboundedSender<Job>,
     notes: mpsc::UnboundedSender<Note>,
     /// Counts what was handed out since the last failure.
@@ -499,9 +502,9 @@ impl Loop {
 
     /// Waits until the last words have gone out.
     async fn farewell(&mut self) {
-        let sessions = std::mem::take(&mut self.sessions);
+        let closing = std::mem::take(&mut self.closing);
         let gone = async {
-            for outgoing in sessions.values() {
+            for outgoing in &closing {
                 outgoing.closed().await;
             }
         };
@@ -649,7 +652,8 @@ impl Loop {
                     tracing::info!(?connection, %reason, "a replication stream is closed");
                     self.shared.fault(word(&reason));
                     self.send(connection, Outgoing::Close(reason));
-                    self.sessions.remove(&connection);
+                    self.closing.retain(|session| !session.is_closed());
+                    self.closing.extend(self.sessions.remove(&connection));
                     self.shared.core_connected.store(!self.sessions.is_empty(), Ordering::Relaxed);
                 }
                 FollowerOutput::Evidence(evidence) => {

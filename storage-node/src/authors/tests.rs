@@ -33,8 +33,8 @@ fn arrived(chronicle: &Chronicle, from: u64) -> Vec<Arrived<'_>> {
 
 fn authors(chronicle: &Chronicle) -> Authors {
     let core = transport_half(&chronicle.node_key()).unwrap().to_vec();
-    let mut authors = Authors::new(Verifier::new(), 2, None, Arc::new(MemoryDisk::new()));
-    authors.trust(core, chronicle.network());
+    let mut authors = Authors::new(Verifier::new(), 2, Some(core), Arc::new(MemoryDisk::new()));
+    authors.trust(chronicle.network());
     authors
 }
 
@@ -239,7 +239,7 @@ fn retention_keeps_the_keys_of_accounts_whose_records_it_removes() {
     assert!(log.prune(old + 1).unwrap().segments > 0);
     // Now, and after a restart over what is left, signatures of all three are still checked.
     let mut restarted = Authors::new(Verifier::new(), 1, Some(core), keys);
-    restarted.trust(transport_half(&chronicle.node_key()).unwrap().to_vec(), chronicle.network());
+    restarted.trust(chronicle.network());
     restarted.follow(&log.reader(), u64::MAX, |_| ()).unwrap();
     for mut authors in [authors, restarted] {
         let mut honest = chronicle.fork();

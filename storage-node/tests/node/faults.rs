@@ -3,11 +3,11 @@
 use super::chronicle::Chronicle;
 use super::leader::{Core, ask, endpoint, member, sign, topology};
 use super::{config, reopen, until};
-use dsm_abi::Digest;
+use dsm_abi::{Digest, NetworkId};
 use dsm_core::{KeySet, OperationKind};
 use dsm_crypto::SecretKey;
 use dsm_proto::fetch::{Answer, Query};
-use dsm_proto::{PeerState, Refusal};
+use dsm_proto::{PeerState, Refusal, Topology};
 use dsm_storage_node::{Ended, State, Storage, StorageConfig, StorageNode};
 use dsm_store::Disk as _;
 use dsm_store::disk::{Crash, FaultyDisk, MemoryDisk};
@@ -135,6 +135,23 @@ async fn o3_after_a_failed_sync_nothing_is_acknowledged_and_the_node_ends() {
     assert!(node.status().head >= before.position);
     let head = core.all_acked().await;
     assert_eq!(node.status().head, head.position);
+    core.stop().await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c5_a_log_of_another_network_than_the_topology_names_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chronicle = Chronicle::new(24);
+    chronicle.write_some(10);
+    let node = StorageNode::open(config(folder.path(), &chronicle)).await.unwrap();
+    let elsewhere = NetworkId([9; 32]);
+    let lying = Topology::new(elsewhere, 1, [1; 32], node.node(), vec![member(&node)]).unwrap();
+    let lying = sign(&chronicle, lying);
+    let mut core = Core::start(chronicle, lying);
+    let refused = |state: &PeerState| *state == PeerState::Refused(Refusal::BadRecord { position: 1 });
+    core.wait("the genesis is refused", |view| view.let_go.iter().any(refused)).await;
+    assert_eq!(node.status().head, 0);
     core.stop().await;
     node.close().await;
 }
