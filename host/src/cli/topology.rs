@@ -230,7 +230,7 @@ impl Show for Changed {
 
 /// A bar of how far something has come.
 pub(crate) fn bar(done: u64, all: u64) -> String {
-    let filled = if all == 0 { BAR } else { (BAR * done.min(all)) / all };
+    let filled = (BAR * done.min(all)).checked_div(all).unwrap_or(BAR);
     let empty = BAR - filled;
     format!("{}{}", "█".repeat(filled as usize), "░".repeat(empty as usize))
 }

@@ -8,13 +8,15 @@ use dsm_link::{Connection, Endpoint, FrameReceiver, FrameSender, close};
 use dsm_proto::{Frame, NodeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Between two attempts: a storage node that restarts is back within the first few.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
 const RETRY_MAX: Duration = Duration::from_millis(1000);
+/// A connection that lasted so long was no refusal.
+const STEADY: Duration = Duration::from_secs(2);
 /// How long the name of a storage node may take to resolve.
 const RESOLVE_TIME: Duration = Duration::from_secs(5);
 /// Frames that wait for a connection: the leader's window bounds their bytes.
@@ -49,9 +51,13 @@ impl Peer {
             match self.connect().await {
                 Ok(connection) => {
                     line += 1;
-                    pause = RETRY_MIN;
+                    let begun = Instant::now();
                     if !self.carry(line, connection).await {
                         return;
+                    }
+                    // One that refuses at once is not asked twenty times a second.
+                    if begun.elapsed() >= STEADY {
+                        pause = RETRY_MIN;
                     }
                 }
                 Err(why) => {

@@ -1,12 +1,13 @@
 //! Drills with real processes: a core node and three storage nodes under load, paused and cut off from each other.
 //!
 //! Eight clients write at `replicated:2` from outside and keep every receipt; what was acknowledged must be there at the
-//! end. `DSM_PAUSE_S=30` makes the pause as long as it should be once in a while. Partitions need root, so they are run
+//! end. `DSM_PAUSE_S=30` makes the pause as long as it should be once in a while. Partitions and full disks need root, so they are run
 //! by name: `cargo test -p dsm-host --test drills -- --ignored --nocapture`. All need the storage node's program:
 //! `cargo build --workspace --bins`, which `cargo test --workspace` does by itself. Kills are in `tests/killing`.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
+mod full;
 mod partition;
 mod pause;
 mod process;

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod fencing;
+mod http;
 mod levels;
 mod liar;
 mod packages;
