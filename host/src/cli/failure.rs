@@ -127,6 +127,9 @@ fn from_problem(problem: Box<Problem>) -> Failure {
             "it stands; `dsm tx receipt ID` tells the level reached by now, `dsm topology matrix` who is behind"
                 .to_owned()
         }
+        (None, "fenced") => {
+            "another node writes this history now; name it with --node, and do not start this one again".to_owned()
+        }
         (None, "stale_parent") => "the account has moved; run the command again".to_owned(),
         (None, "conflict") => "`dsm account history` shows the evidence that the node keeps".to_owned(),
         (None, "insufficient_funds") => {

@@ -205,3 +205,74 @@ impl From<LastSignedError> for ReplicationError {
         ReplicationError::Key(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsm_abi::Suite;
+
+    const NETWORK: NetworkId = NetworkId([7; 32]);
+
+    fn member(seed: u8) -> Member {
+        let key = SecretKey::ml_dsa_65(&[seed; 32]).unwrap();
+        Member::new(key.public_key().to_vec(), format!("127.0.0.1:{}", 9000 + u16::from(seed))).unwrap()
+    }
+
+    fn keyed(data: &Path) -> PublicKey {
+        let key = SecretKey::generate(Suite::Ed25519MlDsa65).unwrap();
+        write_key(&data.join("node.key"), &key).unwrap();
+        PublicKey { suite: key.suite(), bytes: key.public_key().to_vec() }
+    }
+
+    #[test]
+    fn o6_an_epoch_is_signed_once_even_if_its_topology_was_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = keyed(folder.path());
+        let open = || Documents::open(folder.path(), NETWORK, &core);
+        let mut documents = open().unwrap();
+        let (first, second) = (member(1), member(2));
+        let one = documents.follow(first.node(), vec![first.clone()], 0, false).unwrap();
+        assert_eq!(one.topology.epoch(), 1);
+        let before = std::fs::read(folder.path().join(TOPOLOGY)).unwrap();
+        let members = vec![first.clone(), second];
+        let two = documents.follow(first.node(), members.clone(), 0, false).unwrap();
+        assert_eq!(two.topology.epoch(), 2);
+        drop(documents);
+        // A crash between the signature and the rename: the epoch is used up.
+        std::fs::write(folder.path().join(TOPOLOGY), before).unwrap();
+        let mut documents = open().unwrap();
+        assert_eq!(documents.current(), Some(&one));
+        assert_eq!(documents.follow(first.node(), members, 0, false).unwrap().topology.epoch(), 3);
+        assert!(!documents.established());
+        documents.set_established().unwrap();
+        drop(documents);
+        let documents = open().unwrap();
+        assert!(documents.established(), "for this very topology");
+        drop(documents);
+        // Without its record the key signs nothing more.
+        std::fs::remove_file(folder.path().join(SIGNED)).unwrap();
+        assert!(matches!(open(), Err(ReplicationError::Key(_))));
+    }
+
+    #[test]
+    fn s2_a_topology_that_is_damaged_or_signed_by_somebody_else_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = keyed(folder.path());
+        let first = member(1);
+        let mut documents = Documents::open(folder.path(), NETWORK, &core).unwrap();
+        documents.follow(first.node(), vec![first], 0, false).unwrap();
+        drop(documents);
+        let path = folder.path().join(TOPOLOGY);
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 40, whole.len() / 2, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            let opened = Documents::open(folder.path(), NETWORK, &core);
+            assert!(matches!(opened, Err(ReplicationError::Document(_))), "byte {at}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let other = Documents::open(folder.path(), NetworkId([8; 32]), &core);
+        assert!(matches!(other, Err(ReplicationError::Document(_))), "of another network");
+    }
+}

@@ -485,12 +485,13 @@ impl Shell {
             return replicas.set_standing(Standing::Behind { position: head.position });
         }
         if !self.heard {
-            let patient = self.config.lead_wait.is_none_or(|wait| self.began.elapsed() < wait);
+            let trusted = self.documents.trusted();
+            let patient = !trusted || self.config.lead_wait.is_none_or(|wait| self.began.elapsed() < wait);
             let placed = |peer: &&dsm_proto::PeerStatus| peer.state == PeerState::Shipping;
             let peers = leader.status();
             let primary = peers.iter().filter(placed).any(|peer| peer.primary);
             let majority = peers.iter().filter(placed).count() >= leader.topology().topology.majority();
-            if !standing.confirmed && patient && !(self.documents.trusted() && (primary || majority)) {
+            if !standing.confirmed && patient && !(trusted && (primary || majority)) {
                 return replicas.set_standing(Standing::Waiting);
             }
             if !(primary || majority) {

@@ -99,6 +99,23 @@ fn o5_a_silent_primary_is_replaced_if_a_majority_answers() {
 }
 
 #[test]
+fn o5_two_members_of_which_the_primary_is_lost_go_on_by_an_operators_word() {
+    let mut cluster = Cluster::new(2);
+    cluster.pay(Durability::Replicated(2)).unwrap();
+    cluster.caught_up();
+    let (primary, replica) = (cluster.storages[0].node, cluster.storages[1].node);
+    cluster.stop(0);
+    assert_eq!(cluster.pay(Durability::Primary).unwrap_err().code(), "not_replicated");
+    let remove = |force| cluster.runtime.block_on(cluster.replication.remove(primary, force));
+    assert_eq!(remove(false).unwrap_err().code(), "topology_refused");
+    let changed = remove(true).unwrap();
+    assert_eq!(changed.primary, replica);
+    let receipt = cluster.pay(Durability::Primary).unwrap();
+    assert_eq!(receipt.storage_nodes, vec![replica]);
+    assert_eq!(cluster.replication.topology().unwrap().members.len(), 1);
+}
+
+#[test]
 fn o5_the_matrix_asks_everybody_now() {
     let mut cluster = Cluster::new(2);
     cluster.pay(Durability::Replicated(2)).unwrap();
