@@ -681,6 +681,7 @@ impl Leader {
         }
         if candidate != self.topology.topology.primary() {
             self.promotion = Some(Promotion { candidate, automatic: false, asked: None, first_asked: None });
+            self.note_granted();
             self.promote(now);
         }
         Ok(())
@@ -966,7 +967,15 @@ impl Leader {
                 self.granted = self.granted.max(held);
             }
             self.outputs.push_back(LeaderOutput::Established { epoch: topology.epoch() });
+            // Acks that came before begin to count with it.
+            self.note_granted();
         }
+    }
+
+    /// Remembers what a receipt may say now. Called wherever that can rise: with an ack, when an epoch is
+    /// established, when a promotion is called off.
+    fn note_granted(&mut self) {
+        self.granted = self.granted.max(self.primary_position());
     }
 
     fn set_state(&mut self, node: NodeId, state: PeerState) {
@@ -1189,7 +1198,7 @@ impl Leader {
             peer.rewind(log);
         }
         self.outputs.push_back(LeaderOutput::Acked { peer: node, head: log });
-        self.granted = self.granted.max(self.primary_position());
+        self.note_granted();
         self.pump(node);
         self.promote(now);
     }
@@ -1241,6 +1250,7 @@ impl Leader {
             self.primary_heard = peer.heard.unwrap_or(now);
             if self.promotion.is_some_and(|promotion| promotion.automatic) {
                 self.promotion = None;
+                self.note_granted();
             }
             return;
         }
@@ -1267,7 +1277,7 @@ impl Leader {
         let given_up = |first: Micros| now.since(first) >= Micros(answer_timeout.0.saturating_mul(5));
         if promotion.first_asked.is_some_and(given_up) || !self.peers.contains_key(&promotion.candidate) {
             self.promotion = None;
-            return;
+            return self.note_granted();
         }
         let again = self.config.failover.unwrap_or(answer_timeout);
         if !self.established {
