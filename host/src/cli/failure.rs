@@ -192,6 +192,9 @@ impl From<OpenError> for Failure {
         let help = match error {
             OpenError::InUse(_) => "stop the other node, or choose another --data",
             OpenError::Directory { .. } => "check that --data is a directory that this user may write",
+            OpenError::Log(_) => {
+                "keep the directory, and rebuild the node from its storage nodes with `dsm restore`"
+            }
             _ => "`dsm replay --verify --data DIR` names the first record that does not fit",
         };
         Failure::new(exit, error.code(), &error).help(help)

@@ -39,16 +39,18 @@ pub(crate) enum TopologyVerb {
     },
     /// Remove a storage node; its log stays as it is
     RemovePeer {
-        /// Its id, or the beginning of it
-        node: String,
+        /// Its id, or the beginning of it, or its address
+        #[arg(value_name = "NODE")]
+        peer: String,
         /// Even if too few storage nodes answer: no other core node writes this history
         #[arg(long)]
         force: bool,
     },
     /// Make a storage node the primary as soon as it has everything that was acknowledged
     Promote {
-        /// Its id, or the beginning of it
-        node: String,
+        /// Its id, or the beginning of it, or its address
+        #[arg(value_name = "NODE")]
+        peer: String,
         /// Even if too few storage nodes answer: no other core node writes this history
         #[arg(long)]
         force: bool,
@@ -65,12 +67,12 @@ pub(crate) fn run(session: &Session, verb: &TopologyVerb) -> Result<(), Failure>
             let key = key.as_deref().map(node_key).transpose()?;
             session.show(&Changed { what: "added", change: client.add_peer(address, key)? })
         }
-        TopologyVerb::RemovePeer { node, force } => {
-            let node = named(&client.topology()?, node)?;
+        TopologyVerb::RemovePeer { peer, force } => {
+            let node = named(&client.topology()?, peer)?;
             session.show(&Changed { what: "removed", change: client.remove_peer(node, *force)? })
         }
-        TopologyVerb::Promote { node, force } => {
-            let node = named(&client.topology()?, node)?;
+        TopologyVerb::Promote { peer, force } => {
+            let node = named(&client.topology()?, peer)?;
             session.show(&Changed { what: "the primary", change: client.promote(node, *force)? })
         }
     }
@@ -256,12 +258,13 @@ fn watch(session: &Session, patience: Duration) -> Result<(), Failure> {
             }
             for one in &view.members {
                 line(&format!(
-                    "{}  {}  {} of {}  {}\u{1b}[K",
+                    "{}  {}  {} of {}  {}{}",
                     short(one.node),
                     bar(one.acked, view.position),
                     one.acked,
                     view.position,
-                    one.state
+                    one.state,
+                    if live { "\u{1b}[K" } else { "" }
                 ));
             }
             drawn = view.members.len();

@@ -216,6 +216,14 @@ fn o1_no_acknowledged_receipt_is_missing_after_kill_9_of_every_node_in_turn() {
     assert!(acknowledged.len() >= usize::from(PAYERS));
 
     dsm(&["topology", "watch", "--node", &url, "--patience", "120"]);
+    let listed = dsm(&["topology", "list", "--node", &url]);
+    let members = listed["members"].as_array().expect("members");
+    let replica = members.iter().find(|one| one["primary"] == false).expect("three members");
+    let replica = replica["node"].as_str().expect("an id");
+    let promoted = dsm(&["topology", "promote", &replica[..12], "--node", &url]);
+    assert_eq!(promoted["primary"], replica);
+    println!("planned promotion: {} ms", promoted["took_ms"]);
+    dsm(&["topology", "watch", "--node", &url, "--patience", "120"]);
     let matrix = dsm(&["topology", "matrix", "--node", &url]);
     for row in matrix["rows"].as_array().expect("rows") {
         assert_eq!((&row["position"], &row["digest"]), (&matrix["position"], &matrix["digest"]), "{row:#}");
