@@ -84,15 +84,15 @@ pub(crate) enum Done {
 
 /// The first stage: who signed this?
 pub(crate) struct Gate {
-    shared: Arc<Shared>,
     authors: Authors,
     broken: u64,
     next: mpsc::UnboundedSender<Step>,
+    /// Dropped last: whoever sees that it is gone may open the directory again.
+    shared: Arc<Shared>,
 }
 
 /// The second stage: append, sync, tell.
 pub(crate) struct Keeper {
-    shared: Arc<Shared>,
     keeping: Keeping,
     log: Arc<Log>,
     stamps: Stamps,
@@ -101,6 +101,8 @@ pub(crate) struct Keeper {
     broken: u64,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
+    /// Dropped last, as the gate's.
+    shared: Arc<Shared>,
 }
 
 /// A batch appended and not synced.

@@ -255,8 +255,13 @@ impl StorageNode {
         let released = async {
             while tasks.join_next().await.is_some() {}
             // Streams of a closed endpoint end one by one; the last lets go of the directory.
-            while shared.strong_count() > 0 {
+            loop {
+                let last = shared.strong_count() == 0;
+                // Once more after the count has gone to zero: then the files are being closed.
                 tokio::time::sleep(RELEASE_POLL).await;
+                if last {
+                    break;
+                }
             }
         };
         // What does not end by itself is not waited for.

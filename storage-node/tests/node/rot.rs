@@ -110,9 +110,9 @@ async fn s1_a_damaged_record_is_not_served_and_whoever_reads_it_sets_off_the_rep
         }
     }
     assert!(refused, "the damage lies in a record");
-    let repaired = |status: &dsm_storage_node::Status| {
-        status.scrub.as_ref().is_some_and(|scrub| scrub.repaired > 0 && scrub.repaired == scrub.damaged)
-    };
+    let none = "dsm_storage_repairs_total{what=\"record\"} 0\n";
+    let repaired =
+        |status: &dsm_storage_node::Status| status.state == State::Serving && !first.metrics().contains(none);
     until(&first, "it is repaired", repaired).await;
     let answer = ask(&connection, Query::Records { from: position, bytes_max: 1 }).await;
     let Answer::Records(records) = answer else { panic!("{answer:?}") };
