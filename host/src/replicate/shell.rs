@@ -14,7 +14,7 @@ use dsm_crypto::Verifier;
 use dsm_link::{Connection, Endpoint};
 use dsm_proto::fetch::{Answer, Query};
 use dsm_proto::{
-    Evidence, Fault, Frame, Head, Leader, LeaderConfig, LeaderOutput, Level, Member, Micros, NodeId,
+    Ack, Evidence, Fault, Frame, Head, Leader, LeaderConfig, LeaderOutput, Level, Member, Micros, NodeId,
     PeerState, ReadFailure, ReadId, Record, SignedTopology, Start, TopologyError, limit,
 };
 use dsm_sdk::api::ChangedTopology;
@@ -33,6 +33,8 @@ const TOGETHER_MAX: usize = 64;
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 /// What others see is told at most so often.
 const TELL_PAUSE: Duration = Duration::from_millis(50);
+/// Acks are written down at most so often.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
 /// The loop looks around at least so often.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -110,6 +112,10 @@ struct Link {
     connection: Option<Connection>,
     outgoing: Option<mpsc::Sender<Frame>>,
     told: Line,
+    /// The ack that came last, until the leader has verified it.
+    offered: Option<Ack>,
+    /// The last one that counts, until it is written down.
+    recorded: Option<Ack>,
 }
 
 /// The loop's own state.
@@ -135,6 +141,7 @@ pub(super) struct Shell {
     searched: Option<Instant>,
     evidence: u64,
     told: Instant,
+    noted: Instant,
     urgent: bool,
     tasks: JoinSet<()>,
 }
@@ -172,6 +179,7 @@ impl Shell {
             searched: None,
             evidence: 0,
             told: Instant::now(),
+            noted: Instant::now(),
             urgent: true,
             tasks: JoinSet::new(),
         };
@@ -251,6 +259,7 @@ impl Shell {
         while let Some(output) = self.leader.as_mut().and_then(Leader::poll) {
             self.act(output);
         }
+        self.catch_up_with_the_next();
         self.stand();
         self.count_holdings();
         self.answer_orders();
@@ -297,7 +306,15 @@ impl Shell {
                 dismissed: watched,
             };
             self.tasks.spawn(peer.run());
-            let link = Link { dismissed, line: 0, connection: None, outgoing: None, told: Line::default() };
+            let link = Link {
+                dismissed,
+                line: 0,
+                connection: None,
+                outgoing: None,
+                told: Line::default(),
+                offered: None,
+                recorded: None,
+            };
             self.links.insert(node, link);
         }
     }
@@ -334,7 +351,11 @@ impl Shell {
                 }
             }
             Event::Frame { node, line, frame } => {
-                let current = self.links.get(&node).is_some_and(|link| link.line == line);
+                let link = self.links.get_mut(&node).filter(|link| link.line == line);
+                let current = link.is_some();
+                if let (Some(link), Frame::Ack(ack)) = (link, &frame) {
+                    link.offered = Some(ack.clone());
+                }
                 if let Some(leader) = self.leader.as_mut().filter(|_| current) {
                     leader.handle_frame(node, frame, now, &self.verifier);
                 }
@@ -396,10 +417,13 @@ impl Shell {
                     link.outgoing = None;
                 }
             }
-            LeaderOutput::Acked { peer, .. } => {
+            LeaderOutput::Acked { peer, head } => {
                 self.counts.acks += 1;
                 if let Some(link) = self.links.get_mut(&peer) {
                     link.told.acks += 1;
+                    if let Some(ack) = link.offered.take_if(|ack| ack.head == head) {
+                        link.recorded = Some(ack);
+                    }
                 }
             }
             LeaderOutput::Fenced { topology } => self.fenced(&topology),
@@ -721,6 +745,14 @@ impl Shell {
         });
     }
 
+    /// Several may be ahead, and one further than another: each is caught up with in turn.
+    fn catch_up_with_the_next(&mut self) {
+        let behind = self.leader.as_ref().and_then(|leader| leader.standing().behind);
+        if let Some((peer, head)) = behind.filter(|(_, head)| head.position > self.head().position) {
+            self.catch_up(peer, head);
+        }
+    }
+
     fn caught_up(&mut self, peer: NodeId, outcome: Result<u64, CatchUpError>) {
         self.catching_up = false;
         match outcome {
@@ -781,12 +813,32 @@ impl Shell {
         });
     }
 
+    /// Writes down the acks that came since the last time, on a thread of its own.
+    fn note_acks(&mut self) {
+        self.noted = Instant::now();
+        let acks: Vec<(NodeId, Ack)> =
+            self.links.iter_mut().filter_map(|(node, link)| Some((*node, link.recorded.take()?))).collect();
+        if acks.is_empty() {
+            return;
+        }
+        let folder = self.config.data.join("acks");
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = write_acks(&folder, &acks) {
+                tracing::warn!(%error, "acknowledgements could not be written down");
+            }
+        });
+        while self.tasks.try_join_next().is_some() {}
+    }
+
     fn tell(&mut self) {
         if self.told.elapsed() < TELL_PAUSE && !self.urgent {
             return;
         }
         self.urgent = false;
         self.told = Instant::now();
+        if self.noted.elapsed() >= NOTE_PAUSE {
+            self.note_acks();
+        }
         for link in self.links.values_mut() {
             link.told.round_trip = link.connection.as_ref().map(Connection::round_trip);
             link.told.connection.clone_from(&link.connection);
@@ -802,6 +854,17 @@ impl Shell {
         };
         self.publish.send_replace(state);
     }
+}
+
+/// Keeps the last ack of each storage node: a signed statement of what it holds, for whoever has to prove it. Not
+/// synced, because an ack proves what it says and not that it is the last.
+fn write_acks(folder: &Path, acks: &[(NodeId, Ack)]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    acks.iter().try_for_each(|(node, ack)| {
+        let temporary = folder.join(format!("{node}.new"));
+        std::fs::write(&temporary, encode(ack))?;
+        std::fs::rename(temporary, folder.join(node.to_string()))
+    })
 }
 
 /// Serves storage nodes that connect by themselves; they ask, and ship nothing.

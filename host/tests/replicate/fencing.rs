@@ -78,6 +78,36 @@ fn o6_a_core_that_is_behind_writes_nothing_before_it_has_caught_up() {
 }
 
 #[test]
+fn o6_a_core_behind_several_catches_up_with_the_longest() {
+    let mut cluster = Cluster::new(3);
+    cluster.pay(Durability::Replicated(3)).unwrap();
+    let (core, old) = (cluster.core(), cluster.folder.path().join("old"));
+    copy(&core, &old);
+    for _ in 0..5 {
+        cluster.pay(Durability::Replicated(3)).unwrap();
+    }
+    cluster.caught_up();
+    cluster.stop(2);
+    for _ in 0..5 {
+        cluster.pay(Durability::Replicated(2)).unwrap();
+    }
+    cluster.caught_up();
+    cluster.stop(1);
+    let last = cluster.pay(Durability::Primary).unwrap();
+    let fingerprint = cluster.world.fingerprint();
+    let mut lost = cluster.lost();
+    for storage in [1, 2] {
+        lost.storages[storage].start(&lost.runtime);
+    }
+    // Each of the three ends somewhere else, and the core before all of them.
+    let cluster = lost.reopen(&old, |_| {});
+    cluster.ready();
+    eventually("the longest history", || cluster.world.fingerprint() == fingerprint);
+    assert!(cluster.world.node.receipt(&last.transition).unwrap().is_some());
+    cluster.pay(Durability::Replicated(3)).unwrap();
+}
+
+#[test]
 fn a_core_that_hears_nobody_waits_or_goes_on_as_it_is_told() {
     let mut cluster = Cluster::new(1);
     cluster.pay(Durability::Primary).unwrap();
