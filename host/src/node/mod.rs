@@ -26,8 +26,8 @@ mod shelf;
 
 pub use clock::{Clock, SystemClock};
 pub use config::NodeConfig;
-pub use identity::public_key;
 pub use error::{NodeError, OpenError, StageError, SubmitError, ViewError};
+pub use identity::public_key;
 pub use metrics::{BUCKETS_US, Histogram, Metrics};
 pub use read::Status;
 pub use replicas::{Replicas, Standing};
