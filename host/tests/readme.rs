@@ -156,6 +156,36 @@ fn the_readme_tells_what_happens() {
     assert!(began.elapsed() < Duration::from_secs(60), "nobody reads for {:?}", began.elapsed());
 }
 
+/// Ports of the README, which may be taken here.
+const PORTS: [&str; 4] = ["7545", "8765", "8766", "8767"];
+
+#[test]
+fn the_readme_tells_how_storage_nodes_run_and_give_back_what_they_keep() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
+    let program = Path::new(DSM).with_file_name("dsm-storage-node");
+    assert!(program.exists(), "build it first: cargo build --workspace --bins");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
+    // All are open at once, so that they differ; then they are let go of for the nodes.
+    let sockets = PORTS.map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let free = sockets.map(|socket| socket.local_addr().expect("it is bound").port().to_string());
+    let mut steps = session(&readme, "cluster");
+    steps.extend(session(&readme, "cluster, later"));
+    for step in &mut steps {
+        for (port, free) in PORTS.iter().zip(&free) {
+            step.command = step.command.replace(&format!(":{port}"), &format!(":{free}"));
+        }
+    }
+    let ports = |name: &str, port: &str| format!("export {name}=127.0.0.1:{port}\n");
+    let mut first = String::from("trap 'kill $(jobs -p)' EXIT\n");
+    first += &ports("DSM_LISTEN", &free[0]);
+    first += &format!("export DSM_NODE=http://127.0.0.1:{}\n", free[0]);
+    first += &ports("DSM_P2P", &free[1]);
+    steps[0].command = first + &steps[0].command;
+    run(folder.path(), None, &steps);
+}
+
 #[test]
 fn an_ellipsis_stands_for_anything_and_nothing_else_does() {
     assert!(matches("a … c", "a b b c"));

@@ -24,6 +24,7 @@ use dsm_proto::{Head, Member, NodeId, SignedTopology};
 use dsm_store::{Log, LogConfig};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -189,9 +190,10 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
     let core = PublicKey { suite: key.suite(), bytes: key.public_key().to_vec() };
     let transport =
         TransportKey::ml_dsa_65(&key).map_err(|error| ReplicationError::Key(error.to_string()))?;
-    let endpoint =
-        Endpoint::bind(config.replication.listen, &transport, Pins::new(), config.replication.link.clone())
-            .map_err(ReplicationError::from)?;
+    // The node's own port is for the replication that comes after.
+    let asking = SocketAddr::new(config.replication.listen.ip(), 0);
+    let endpoint = Endpoint::bind(asking, &transport, Pins::new(), config.replication.link.clone())
+        .map_err(ReplicationError::from)?;
     let (sources, mut asked) = ask_everybody(&endpoint, &config.from, &core).await?;
     let claimed = sources.iter().map(|source| source.status.head.position).max().unwrap_or(0);
     let (held, sources) = rank(sources, &core, config.force).map_err(|error| match error {

@@ -78,9 +78,10 @@ impl From<OpenError> for Failure {
             OpenError::Disk { .. } => {
                 (Exit::Refused, "check that --data is a directory that this user may write, with room left")
             }
-            OpenError::NoCoreKey => {
-                (Exit::Usage, "`dsm node --json` prints the core node's key; give it with --core-key")
-            }
+            OpenError::NoCoreKey => (
+                Exit::Usage,
+                "`dsm node key public --to FILE` writes the core node's key down; give the file with --core-key",
+            ),
             OpenError::OtherCoreKey => (
                 Exit::Usage,
                 "a storage node keeps one network for good: use another --data for another core node",

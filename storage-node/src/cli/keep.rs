@@ -10,6 +10,14 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+/// Options of `key`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyArgs {
+    /// Write the public key's hex digits to this file too
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
 /// The answer of `key`.
 #[derive(Serialize)]
 struct Key {
@@ -17,9 +25,12 @@ struct Key {
     public_key: String,
 }
 
-pub(crate) fn key(out: Output, data: &Path) -> Result<(), Failure> {
+pub(crate) fn key(out: Output, args: &KeyArgs, data: &Path) -> Result<(), Failure> {
     let (node, public_key) = dsm_storage_node::key(data)?;
     let key = Key { node: node.to_string(), public_key: hex::encode(&public_key.bytes) };
+    if let Some(to) = &args.to {
+        std::fs::write(to, &key.public_key).map_err(failed(to))?;
+    }
     out.show(&key, |key| rows([("node", key.node.clone()), ("public key", key.public_key.clone())]))
 }
 

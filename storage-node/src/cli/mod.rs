@@ -34,7 +34,7 @@ enum Verb {
     /// Run the node until a signal or `drain` ends it
     Run(Box<run::RunArgs>),
     /// Show the node's id and public key; made if there is none yet
-    Key,
+    Key(keep::KeyArgs),
     /// Tell how a running node is
     Status(ask::NodeArgs),
     /// Show what a running node holds against its peers
@@ -58,7 +58,7 @@ pub(crate) fn main() -> ExitCode {
     let data = arguments.data.data;
     let outcome = match arguments.verb {
         Verb::Run(args) => run::run(out, *args, &data),
-        Verb::Key => keep::key(out, &data),
+        Verb::Key(args) => keep::key(out, &args, &data),
         Verb::Status(args) => ask::status(out, &args),
         Verb::Evidence(args) => ask::evidence(out, &args),
         Verb::Scrub(args) => keep::scrub(out, &args, &data),
