@@ -193,7 +193,7 @@ impl From<OpenError> for Failure {
             OpenError::InUse(_) => "stop the other node, or choose another --data",
             OpenError::Directory { .. } => "check that --data is a directory that this user may write",
             OpenError::Log(_) => {
-                "keep the directory, and rebuild the node from its storage nodes with `dsm restore`"
+                "`dsm repair --data DIR` fetches what is damaged from the storage nodes; `dsm restore` makes a new directory"
             }
             _ => "`dsm replay --verify --data DIR` names the first record that does not fit",
         };

@@ -10,6 +10,7 @@ pub(crate) mod node;
 mod pay;
 pub(crate) mod policy;
 mod proof;
+mod repair;
 mod restore;
 pub(crate) mod session;
 pub(crate) mod show;
@@ -48,6 +49,8 @@ enum Verb {
     Topology(topology::TopologyVerb),
     /// Rebuild a core node whose disk is gone from its storage nodes
     Restore(restore::RestoreArgs),
+    /// Make a data directory with damaged records or packages whole, from its storage nodes
+    Repair(repair::RepairArgs),
     /// Make and list keys
     #[command(subcommand)]
     Key(key::KeyVerb),
@@ -105,6 +108,7 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status => status::status(session),
         Verb::Topology(verb) => topology::run(session, verb),
         Verb::Restore(args) => restore::run(session, args),
+        Verb::Repair(args) => repair::run(session, args),
         Verb::Key(verb) => key::run(session, verb),
         Verb::Account(verb) => account::run(session, verb),
         Verb::Token(verb) => token::run(session, verb),

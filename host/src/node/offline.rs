@@ -11,6 +11,11 @@ use std::sync::Arc;
 
 pub(crate) use super::history::decode_entry;
 
+/// Keeps other processes out of a data directory for as long as what this returns lives.
+pub(crate) fn lock(data: &Path) -> Result<open::DataLock, OpenError> {
+    open::lock_directory(data)
+}
+
 /// A folder, made if it does not exist.
 pub(crate) fn folder(path: &Path) -> Result<Arc<dyn Disk>, OpenError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

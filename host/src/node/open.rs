@@ -46,7 +46,7 @@ impl From<IndexError> for OpenError {
 }
 
 /// The directory, locked against other processes for as long as this lives.
-pub(super) struct DataLock {
+pub(crate) struct DataLock {
     _file: File,
 }
 

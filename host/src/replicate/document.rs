@@ -54,8 +54,8 @@ impl Documents {
         core: &PublicKey,
     ) -> Result<Documents, ReplicationError> {
         let key = read_key(&data.join("node.key"))?;
-        let current = read_document(&data.join(TOPOLOGY), network, core)?;
-        let fenced = read_document(&data.join(FENCED), network, core)?;
+        let current = read_document(&data.join(TOPOLOGY), Some(network), core)?;
+        let fenced = read_document(&data.join(FENCED), Some(network), core)?;
         let path = data.join(SIGNED);
         let signed = if current.is_none() && !path.exists() {
             LastSigned::create(&path)
@@ -170,9 +170,14 @@ pub(super) fn write_key(path: &Path, key: &SecretKey) -> Result<(), ReplicationE
     keystore.create(path).map_err(|error| ReplicationError::Key(error.to_string()))
 }
 
+/// The topology in force of a directory whose network is not known otherwise, because its log is damaged.
+pub(super) fn held(data: &Path, core: &PublicKey) -> Result<Option<SignedTopology>, ReplicationError> {
+    read_document(&data.join(TOPOLOGY), None, core)
+}
+
 fn read_document(
     path: &Path,
-    network: NetworkId,
+    network: Option<NetworkId>,
     core: &PublicKey,
 ) -> Result<Option<SignedTopology>, ReplicationError> {
     let file = match File::open(path) {
@@ -185,6 +190,7 @@ fn read_document(
     let damaged = || ReplicationError::Document(path.to_path_buf());
     let signed: SignedTopology =
         dsm_abi::decode(&bytes, DOCUMENT_BYTES_MAX as usize).map_err(|_| damaged())?;
+    let network = network.unwrap_or(signed.topology.network());
     signed.verify(network, core, &Verifier::new()).map_err(|_| damaged())?;
     Ok(Some(signed))
 }

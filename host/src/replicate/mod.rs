@@ -10,6 +10,7 @@ mod document;
 mod fetch;
 mod packages;
 mod peer;
+mod repair;
 mod restore;
 mod serve;
 mod shell;
@@ -17,6 +18,7 @@ mod view;
 
 pub(crate) use view::State;
 
+pub use repair::{RepairConfig, RepairFailed, RepairReport, repair};
 pub use restore::{RestoreConfig, RestoreError, RestoreReport, restore};
 
 use crate::node::{Node, NodeError, Standing};

@@ -160,10 +160,10 @@ impl From<std::io::Error> for RestoreError {
 }
 
 /// A storage node that answered.
-struct Source {
+pub(super) struct Source {
     member: Member,
-    connection: Connection,
-    status: NodeStatus,
+    pub(super) connection: Connection,
+    pub(super) status: NodeStatus,
 }
 
 /// What was fetched from one storage node.
@@ -311,7 +311,7 @@ fn note(asked: &mut [Asked], node: NodeId, why: String) {
 }
 
 /// Asks those who are known, and everybody whom the topologies that they promised name.
-async fn ask_everybody(
+pub(super) async fn ask_everybody(
     endpoint: &Endpoint,
     from: &[KnownPeer],
     core: &PublicKey,

@@ -8,6 +8,7 @@ mod http;
 mod levels;
 mod liar;
 mod packages;
+mod repair;
 mod restoration;
 mod topology;
 #[path = "../node/world.rs"]
