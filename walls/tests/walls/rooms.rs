@@ -9,7 +9,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-abi", &[]),
     ("dsm-policy-macros", &[]),
     ("dsm-policy", &["dsm-abi", "dsm-policy-macros"]),
-    ("dsm-core", &["dsm-abi"]),
+    ("dsm-evm-proof", &[]),
+    ("dsm-core", &["dsm-abi", "dsm-evm-proof"]),
     ("dsm-crypto", &["dsm-abi", "dsm-core"]),
     ("dsm-sdk", &["dsm-abi", "dsm-core", "dsm-crypto"]),
     ("dsm-store", &[]),
@@ -55,8 +56,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// threads. None of them reads a clock, a file, a socket or a source of randomness.
 const PURE: &[(&str, &[&str])] = &[
     ("dsm-abi", &["borsh", "serde"]),
-    ("dsm-core", &["blake3", "borsh", "dsm-abi", "once_cell", "serde", "thiserror"]),
+    ("dsm-core", &["blake3", "borsh", "dsm-abi", "dsm-evm-proof", "once_cell", "serde", "thiserror"]),
     ("dsm-policy", &["borsh", "dsm-abi", "dsm-policy-macros"]),
+    ("dsm-evm-proof", &["borsh", "sha3", "thiserror"]),
     ("dsm-proto", &["blake3", "borsh", "dsm-abi", "dsm-core", "thiserror"]),
 ];
 
