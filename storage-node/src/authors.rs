@@ -588,7 +588,7 @@ pub(crate) fn transport_half(key: &PublicKey) -> Option<&[u8]> {
     match key.suite {
         Suite::MlDsa65 => Some(&key.bytes),
         Suite::Ed25519MlDsa65 => key.bytes.get(32..),
-        Suite::Dilithium3 => None,
+        Suite::Dilithium3 | Suite::SlhDsaSha2128s => None,
     }
 }
 

@@ -43,6 +43,9 @@ pub(crate) enum SuiteWord {
     /// 0x10, for compatibility; nodes refuse it unless configured
     #[value(name = "dilithium3")]
     Dilithium3,
+    /// 0x20, hashes alone; large and slow to sign: for recovery keys and bridge attestors
+    #[value(name = "slh-dsa-sha2-128s")]
+    SlhDsaSha2128s,
 }
 
 impl SuiteWord {
@@ -51,6 +54,7 @@ impl SuiteWord {
             SuiteWord::MlDsa65 => Suite::MlDsa65,
             SuiteWord::Ed25519MlDsa65 => Suite::Ed25519MlDsa65,
             SuiteWord::Dilithium3 => Suite::Dilithium3,
+            SuiteWord::SlhDsaSha2128s => Suite::SlhDsaSha2128s,
         }
     }
 }
@@ -61,6 +65,7 @@ pub(crate) const fn suite_word(suite: Suite) -> &'static str {
         Suite::MlDsa65 => "ml-dsa-65",
         Suite::Ed25519MlDsa65 => "ed25519+ml-dsa-65",
         Suite::Dilithium3 => "dilithium3",
+        Suite::SlhDsaSha2128s => "slh-dsa-sha2-128s",
     }
 }
 

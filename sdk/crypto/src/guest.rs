@@ -1,9 +1,7 @@
 //! Hashes and signatures that a policy asks for through `dsm1.hash` and `dsm1.verify`.
 
-use crate::verify;
+use crate::{keccak_256, recover_address, verify};
 use dsm_abi::import::{hash_alg, verify_alg};
-use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use sha3::Digest as _;
 
 /// The digest of `bytes` by one of [`hash_alg`]; `None` for an unknown number, which is the guest's fault.
 pub fn hash_guest(algorithm: u32, bytes: &[u8]) -> Option<[u8; 32]> {
@@ -29,29 +27,9 @@ pub fn verify_guest(algorithm: u32, key: &[u8], message: &[u8], signature: &[u8]
     }
 }
 
-/// The address that signed `digest` (32 bytes) with `signature` (r ‖ s ‖ v, 65 bytes, v 0 or 1). A high s is refused,
-/// so that nobody can turn one signature into another (EIP-2).
+/// The address that signed `digest` (32 bytes) with `signature` (r ‖ s ‖ v, 65 bytes), under [`recover_address`]'s rule.
 fn ethereum_signer(digest: &[u8], signature: &[u8]) -> Option<[u8; 20]> {
-    let (scalars, v) = signature.split_at_checked(64)?;
-    let v = match v {
-        [v @ (0 | 1)] => RecoveryId::from_byte(*v)?,
-        _ => return None,
-    };
-    if digest.len() != 32 {
-        return None;
-    }
-    let signature = Signature::from_slice(scalars).ok()?;
-    if signature.normalize_s() != signature {
-        return None;
-    }
-    let key = VerifyingKey::recover_from_prehash(digest, &signature, v).ok()?;
-    let point = key.to_sec1_point(false);
-    let hash = keccak_256(point.as_bytes().get(1..)?);
-    hash[12..].try_into().ok()
-}
-
-fn keccak_256(bytes: &[u8]) -> [u8; 32] {
-    sha3::Keccak256::digest(bytes).into()
+    recover_address(digest.try_into().ok()?, signature.try_into().ok()?)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@
 //! the order of fields do not matter). The key's id is left out: it follows from algorithm and public key.
 
 use crate::{
-    Kem, KemKeyError, KemSecretKey, RandomError, SecretKey, SecretKeyError, Signer as _, file, fill_random,
+    Kem, KemKeyError, KemSecretKey, RandomError, Secp256k1Error, Secp256k1Key, SecretKey, SecretKeyError,
+    Signer as _, file, fill_random,
 };
 use borsh::BorshSerialize;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -94,7 +95,7 @@ pub enum KeystoreError {
     /// The secret belongs to another public key than the file names.
     #[error("the secret does not belong to the public key in the file")]
     OtherPublicKey,
-    /// A key file of the other kind: signing where encapsulation was wanted, or the reverse.
+    /// A key file of another kind: say, signing where encapsulation was wanted.
     #[error("a key file of another kind: {0}")]
     OtherKind(&'static str),
     /// The secret is not a signing key.
@@ -103,6 +104,9 @@ pub enum KeystoreError {
     /// The secret is not a KEM key.
     #[error(transparent)]
     KemKey(#[from] KemKeyError),
+    /// The secret is not a secp256k1 key.
+    #[error(transparent)]
+    Secp256k1(#[from] Secp256k1Error),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -113,6 +117,7 @@ pub enum KeystoreError {
 enum Algorithm {
     Signature(Suite),
     Kem(Kem),
+    Secp256k1,
 }
 
 /// A locked key. Until it is unlocked, what it says of itself is a claim.
@@ -191,6 +196,19 @@ impl Keystore {
         encrypt(algorithm, public_key.as_bytes(), &secret.to_secret_bytes(), passphrase, cost)
     }
 
+    /// Locks a secp256k1 key under a passphrase.
+    ///
+    /// # Errors
+    /// As [`Keystore::lock`].
+    pub fn lock_secp256k1(
+        secret: &Secp256k1Key,
+        passphrase: &[u8],
+        cost: KdfCost,
+    ) -> Result<Keystore, KeystoreError> {
+        let public_key = secret.public_key();
+        encrypt(Algorithm::Secp256k1, &public_key, &secret.to_secret_bytes(), passphrase, cost)
+    }
+
     /// The signing key, after its public key has been derived again and compared.
     ///
     /// # Errors
@@ -217,11 +235,24 @@ impl Keystore {
         if same { Ok(secret) } else { Err(KeystoreError::OtherPublicKey) }
     }
 
-    /// The suite that the file claims; `None` for a KEM key.
+    /// The secp256k1 key, after its public key has been derived again and compared.
+    ///
+    /// # Errors
+    /// As [`Keystore::unlock`].
+    pub fn unlock_secp256k1(&self, passphrase: &[u8]) -> Result<Secp256k1Key, KeystoreError> {
+        if self.algorithm != Algorithm::Secp256k1 {
+            return Err(KeystoreError::OtherKind(self.algorithm.word()));
+        }
+        let secret = Secp256k1Key::from_secret_bytes(&self.decrypt(passphrase)?)?;
+        let same = secret.public_key()[..] == self.public_key[..];
+        if same { Ok(secret) } else { Err(KeystoreError::OtherPublicKey) }
+    }
+
+    /// The suite that the file claims; `None` for a KEM or secp256k1 key.
     pub fn suite(&self) -> Option<Suite> {
         match self.algorithm {
             Algorithm::Signature(suite) => Some(suite),
-            Algorithm::Kem(_) => None,
+            Algorithm::Kem(_) | Algorithm::Secp256k1 => None,
         }
     }
 
@@ -324,12 +355,14 @@ impl Keystore {
 }
 
 impl Algorithm {
-    const ALL: [Algorithm; 5] = [
+    const ALL: [Algorithm; 7] = [
         Algorithm::Signature(Suite::MlDsa65),
         Algorithm::Signature(Suite::Ed25519MlDsa65),
         Algorithm::Signature(Suite::Dilithium3),
+        Algorithm::Signature(Suite::SlhDsaSha2128s),
         Algorithm::Kem(Kem::MlKem768),
         Algorithm::Kem(Kem::Kyber768),
+        Algorithm::Secp256k1,
     ];
 
     const fn word(self) -> &'static str {
@@ -337,7 +370,9 @@ impl Algorithm {
             Algorithm::Signature(Suite::MlDsa65) => "ml-dsa-65",
             Algorithm::Signature(Suite::Ed25519MlDsa65) => "ed25519+ml-dsa-65",
             Algorithm::Signature(Suite::Dilithium3) => "dilithium3",
+            Algorithm::Signature(Suite::SlhDsaSha2128s) => "slh-dsa-sha2-128s",
             Algorithm::Kem(kem) => kem.word(),
+            Algorithm::Secp256k1 => "secp256k1",
         }
     }
 
@@ -409,7 +444,7 @@ mod tests {
     const COST: KdfCost = KdfCost::DEMONSTRATION;
 
     fn suites() -> Vec<Suite> {
-        let mut suites = vec![Suite::MlDsa65, Suite::Ed25519MlDsa65];
+        let mut suites = vec![Suite::MlDsa65, Suite::Ed25519MlDsa65, Suite::SlhDsaSha2128s];
         if cfg!(feature = "legacy") {
             suites.push(Suite::Dilithium3);
         }
@@ -451,6 +486,26 @@ mod tests {
             assert!(matches!(keystore.unlock_kem(b"other"), Err(KeystoreError::Refused)));
             assert!(matches!(keystore.unlock(b"pass"), Err(KeystoreError::OtherKind(_))));
         }
+    }
+
+    #[test]
+    fn a_secp256k1_key_survives_the_file() {
+        let secret = Secp256k1Key::generate().unwrap();
+        let keystore = Keystore::lock_secp256k1(&secret, b"pass", COST).unwrap();
+        let read = Keystore::from_json(keystore.to_json().as_bytes()).unwrap();
+        assert_eq!((read.suite(), read.public_key()), (None, &secret.public_key()[..]));
+        let again = read.unlock_secp256k1(b"pass").unwrap();
+        assert_eq!((again.address(), again.to_secret_bytes()), (secret.address(), secret.to_secret_bytes()));
+        assert!(matches!(read.unlock_secp256k1(b"other"), Err(KeystoreError::Refused)));
+        assert!(matches!(read.unlock(b"pass"), Err(KeystoreError::OtherKind(_))));
+        assert!(matches!(read.unlock_kem(b"pass"), Err(KeystoreError::OtherKind(_))));
+
+        let other = Secp256k1Key::generate().unwrap().public_key();
+        let forged = encrypt(Algorithm::Secp256k1, &other, &secret.to_secret_bytes(), b"pass", COST).unwrap();
+        assert!(matches!(forged.unlock_secp256k1(b"pass"), Err(KeystoreError::OtherPublicKey)));
+        let zero = encrypt(Algorithm::Secp256k1, &other, &[0; 32], b"pass", COST).unwrap();
+        let refused = zero.unlock_secp256k1(b"pass");
+        assert!(matches!(refused, Err(KeystoreError::Secp256k1(Secp256k1Error::Invalid))));
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use crate::{RandomError, fill_random};
 use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use dsm_abi::Suite;
+use fips205::slh_dsa_sha2_128s as slh_dsa;
+use fips205::traits::{KeyGen as _, SerDes as _, Signer as _};
 use zeroize::Zeroizing;
 
 /// Bytes of a seed of ML-DSA-65 (FIPS 204's ξ) and of Ed25519 (RFC 8032's secret key).
 const SEED_BYTES: usize = 32;
+/// Bytes of SLH-DSA-SHA2-128s' seed: SK.seed ‖ SK.prf ‖ PK.seed, n = 16 bytes each (FIPS 205 algorithm 18).
+const SLH_DSA_SEED_BYTES: usize = 3 * slh_dsa::N;
 /// Bytes of Dilithium3's expanded secret key; it has no seed form.
 #[cfg(feature = "legacy")]
 const DILITHIUM3_SECRET_BYTES: usize = 4032;
@@ -57,7 +61,8 @@ pub enum SecretKeyError {
 
 /// A secret signing key. Its seeds are erased when it is dropped, and it prints as its suite only.
 ///
-/// ML-DSA-65 signing is hedged: aws-lc-rs draws FIPS 204's `rnd` from the operating system for each signature.
+/// Signing with ML-DSA-65 and SLH-DSA is hedged: FIPS 204's `rnd` and FIPS 205's `opt_rand` come from the operating
+/// system for each signature.
 pub struct SecretKey {
     parts: Parts,
     public_key: Vec<u8>,
@@ -70,12 +75,19 @@ enum Parts {
     /// The expanded secret key.
     #[cfg(feature = "legacy")]
     Dilithium3(Zeroizing<Vec<u8>>),
+    SlhDsa(SlhDsa),
 }
 
 struct MlDsa65 {
     seed: Zeroizing<[u8; SEED_BYTES]>,
     /// aws-lc erases it when it frees it.
     pair: PqdsaKeyPair,
+}
+
+struct SlhDsa {
+    seed: Zeroizing<[u8; SLH_DSA_SEED_BYTES]>,
+    /// It erases itself (`ZeroizeOnDrop`).
+    key: Box<slh_dsa::PrivateKey>,
 }
 
 impl SecretKey {
@@ -88,6 +100,7 @@ impl SecretKey {
             Suite::MlDsa65 => SecretKey::ml_dsa_65(&*random_seed()?),
             Suite::Ed25519MlDsa65 => SecretKey::ed25519_ml_dsa_65(&*random_seed()?, &*random_seed()?),
             Suite::Dilithium3 => generate_dilithium3(),
+            Suite::SlhDsaSha2128s => Ok(SecretKey::slh_dsa_sha2_128s(&*random_seed()?)),
         }
     }
 
@@ -116,6 +129,13 @@ impl SecretKey {
         Ok(SecretKey { parts: Parts::Ed25519MlDsa65(first, second), public_key })
     }
 
+    /// The SLH-DSA-SHA2-128s key of SK.seed ‖ SK.prf ‖ PK.seed (16 bytes each), which must be independent.
+    pub fn slh_dsa_sha2_128s(seed: &[u8; SLH_DSA_SEED_BYTES]) -> SecretKey {
+        let half = SlhDsa::expand(seed);
+        let public_key = half.key.get_public_key().into_bytes().to_vec();
+        SecretKey { parts: Parts::SlhDsa(half), public_key }
+    }
+
     /// The key that [`SecretKey::to_secret_bytes`] wrote.
     ///
     /// # Errors
@@ -128,10 +148,15 @@ impl SecretKey {
                 SecretKey::ed25519_ml_dsa_65(seed_at(suite, bytes, 0, 2)?, seed_at(suite, bytes, 1, 2)?)
             }
             Suite::Dilithium3 => dilithium3_from_bytes(bytes),
+            Suite::SlhDsaSha2128s => {
+                let (expected, found) = (SLH_DSA_SEED_BYTES, bytes.len());
+                let seed = bytes.try_into().map_err(|_| SecretKeyError::Length { suite, expected, found })?;
+                Ok(SecretKey::slh_dsa_sha2_128s(seed))
+            }
         }
     }
 
-    /// The ML-DSA-65 key inside: of suite 0x01 the key itself, of suite 0x02 its second half; Dilithium3 has none.
+    /// The ML-DSA-65 key inside: of suite 0x01 the key itself, of suite 0x02 its second half; the others have none.
     /// Transport authenticates with it, for TLS knows ML-DSA-65 and no hybrid.
     ///
     /// # Errors
@@ -143,11 +168,12 @@ impl SecretKey {
             }
             #[cfg(feature = "legacy")]
             Parts::Dilithium3(_) => Ok(None),
+            Parts::SlhDsa(_) => Ok(None),
         }
     }
 
-    /// What is kept at rest: the seed (32 bytes), the Ed25519 and the ML-DSA-65 seed (64 bytes), or Dilithium3's
-    /// expanded secret key and public key (4,032 + 1,952 bytes).
+    /// What is kept at rest: the seed (32 bytes), the Ed25519 and the ML-DSA-65 seed (64 bytes), SLH-DSA's three seeds
+    /// (48 bytes), or Dilithium3's expanded secret key and public key (4,032 + 1,952 bytes).
     pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 * SEED_BYTES));
         match &self.parts {
@@ -163,6 +189,7 @@ impl SecretKey {
                 bytes.extend_from_slice(secret);
                 bytes.extend_from_slice(&self.public_key);
             }
+            Parts::SlhDsa(half) => bytes.extend_from_slice(&half.seed[..]),
         }
         bytes
     }
@@ -175,6 +202,7 @@ impl Signer for SecretKey {
             Parts::Ed25519MlDsa65(..) => Suite::Ed25519MlDsa65,
             #[cfg(feature = "legacy")]
             Parts::Dilithium3(_) => Suite::Dilithium3,
+            Parts::SlhDsa(_) => Suite::SlhDsaSha2128s,
         }
     }
 
@@ -193,6 +221,7 @@ impl Signer for SecretKey {
             }
             #[cfg(feature = "legacy")]
             Parts::Dilithium3(secret) => dilithium3_sign(secret, message),
+            Parts::SlhDsa(half) => half.sign(message),
         }
     }
 }
@@ -217,8 +246,24 @@ impl MlDsa65 {
     }
 }
 
-fn random_seed() -> Result<Zeroizing<[u8; SEED_BYTES]>, RandomError> {
-    let mut seed = Zeroizing::new([0; SEED_BYTES]);
+impl SlhDsa {
+    fn expand(seed: &[u8; SLH_DSA_SEED_BYTES]) -> SlhDsa {
+        let mut parts = Zeroizing::new([[0; slh_dsa::N]; 3]);
+        parts.as_flattened_mut().copy_from_slice(seed);
+        let [sk_seed, sk_prf, pk_seed] = &*parts;
+        let (_, key) = slh_dsa::KG::keygen_from_seed(sk_seed, sk_prf, pk_seed);
+        SlhDsa { seed: Zeroizing::new(*seed), key: Box::new(key) }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        // Hedged: opt_rand comes from the operating system.
+        let signature = self.key.try_sign(message, b"", true).map_err(|_| SignError)?;
+        Ok(signature.to_vec())
+    }
+}
+
+fn random_seed<const N: usize>() -> Result<Zeroizing<[u8; N]>, RandomError> {
+    let mut seed = Zeroizing::new([0; N]);
     fill_random(&mut seed[..])?;
     Ok(seed)
 }

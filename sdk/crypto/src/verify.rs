@@ -30,7 +30,7 @@ impl Verifier {
     /// Whether signatures of `suite` are looked at.
     pub const fn accepts(&self, suite: Suite) -> bool {
         match suite {
-            Suite::MlDsa65 | Suite::Ed25519MlDsa65 => true,
+            Suite::MlDsa65 | Suite::Ed25519MlDsa65 | Suite::SlhDsaSha2128s => true,
             Suite::Dilithium3 => self.legacy,
         }
     }
@@ -39,6 +39,10 @@ impl Verifier {
 impl VerifySignature for Verifier {
     fn digest(&self, algorithm: u32, bytes: &[u8]) -> Option<[u8; 32]> {
         crate::hash_guest(algorithm, bytes)
+    }
+
+    fn recover(&self, digest: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 20]> {
+        crate::recover_address(digest, signature)
     }
 
     fn verify_signature(
@@ -66,6 +70,7 @@ impl VerifySignature for Verifier {
                 ml_dsa_65(ml_dsa_key, message, ml_dsa_signature)
             }
             Suite::Dilithium3 => dilithium3(public_key, message, signature),
+            Suite::SlhDsaSha2128s => slh_dsa_sha2_128s(public_key, message, signature),
         }
     }
 }
@@ -79,6 +84,17 @@ pub(crate) fn ml_dsa_65(key: &[u8], message: &[u8], signature: &[u8]) -> Result<
     UnparsedPublicKey::new(&ML_DSA_65, key)
         .verify(message, signature)
         .map_err(|_| SignatureError::BadSignature)
+}
+
+/// SLH-DSA.Verify (FIPS 205 algorithm 24) with an empty context. Each 32 bytes are a public key, and each 7,856 bytes
+/// a signature: nothing in either can be malformed but the length.
+fn slh_dsa_sha2_128s(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    use fips205::slh_dsa_sha2_128s::{PK_LEN, PublicKey, SIG_LEN};
+    use fips205::traits::{SerDes as _, Verifier as _};
+    let key: [u8; PK_LEN] = key.try_into().map_err(|_| SignatureError::BadKey)?;
+    let key = PublicKey::try_from_bytes(key).map_err(|_| SignatureError::BadKey)?;
+    let signature: &[u8; SIG_LEN] = signature.try_into().map_err(|_| SignatureError::BadSignature)?;
+    if key.verify(message, signature, b"") { Ok(()) } else { Err(SignatureError::BadSignature) }
 }
 
 /// Ed25519 under one rule for ever: `verify_strict` (no point of small order, cofactorless equation, s < L) and,
