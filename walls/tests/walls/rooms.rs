@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-core", &["dsm-abi", "dsm-evm-proof"]),
     ("dsm-crypto", &["dsm-abi", "dsm-core"]),
     ("dsm-sdk", &["dsm-abi", "dsm-core", "dsm-crypto"]),
+    ("dsm-gateway", &[]),
     ("dsm-store", &[]),
     ("dsm-proto", &["dsm-abi", "dsm-core"]),
     ("dsm-link", &["dsm-abi", "dsm-core", "dsm-crypto"]),

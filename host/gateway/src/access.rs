@@ -1,0 +1,225 @@
+//! The decision about one request.
+
+use crate::address::Peers;
+use crate::key::KeyRing;
+use crate::limit::{Class, Limiter, Limits};
+use crate::origin::Origins;
+use crate::scope::{Scope, Scopes};
+use crate::token::{TokenError, Tokens};
+use std::net::IpAddr;
+
+/// How the door is kept.
+#[derive(Debug)]
+pub struct GatewayConfig {
+    /// What a client may do that shows no credentials.
+    pub anonymous: Scopes,
+    /// API keys.
+    pub keys: KeyRing,
+    /// Bearer tokens, if there is a secret for them.
+    pub tokens: Option<Tokens>,
+    /// Pages whose scripts may ask.
+    pub origins: Origins,
+    /// Proxies whose word about addresses counts.
+    pub proxies: Peers,
+    /// Requests in any minute for each client.
+    pub limits: Limits,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// The API can be reached from other machines, and nothing would tell who asks.
+    #[error(
+        "the API would be open to other machines without an API key or a secret for bearer tokens: name a file of \
+         keys or a secret, or listen on a loopback address"
+    )]
+    NoSecret,
+}
+
+/// What the shell reads off a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The address at the other end of the connection.
+    pub peer: IpAddr,
+    /// All `X-Forwarded-For` headers, in order.
+    pub forwarded_for: &'a [&'a str],
+    /// The `Origin` header.
+    pub origin: Option<&'a str>,
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// The `X-API-Key` header.
+    pub api_key: Option<&'a str>,
+    /// What the route needs; `None` for what everybody may see, such as health.
+    pub needs: Option<Scope>,
+    /// Which limit counts it.
+    pub class: Class,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// Nobody in particular, from this address.
+    Address(IpAddr),
+    /// The holder of an API key of this name.
+    Key(String),
+    /// The subject of a bearer token.
+    Subject(String),
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Client::Address(address) => write!(f, "address:{address}"),
+            Client::Key(name) => write!(f, "key:{name}"),
+            Client::Subject(subject) => write!(f, "subject:{subject}"),
+        }
+    }
+}
+
+/// A request that may be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who asks.
+    pub client: Client,
+    /// What the client may do.
+    pub scopes: Scopes,
+    /// How many more of this class there is room for now.
+    pub remaining: u32,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A page that is not on the list.
+    #[error("pages of this origin may not ask")]
+    Origin,
+    /// Nobody knows who asks, and everybody may not.
+    #[error("this needs an API key or a bearer token with the scope {0}")]
+    NoCredentials(Scope),
+    /// Credentials that count for nothing; they never fall back to what anonymous clients may do.
+    #[error("the credentials do not count: {0}")]
+    BadCredentials(&'static str),
+    /// Known, and not permitted.
+    #[error("this needs the scope {0}")]
+    Forbidden(Scope),
+    /// Too often.
+    #[error("too many requests; there is room again in {retry_after_ms} ms")]
+    TooMany {
+        /// When there is room again, in ms.
+        retry_after_ms: u64,
+    },
+}
+
+impl Refused {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Refused::Origin => "origin_not_allowed",
+            Refused::NoCredentials(_) => "no_credentials",
+            Refused::BadCredentials(_) => "bad_credentials",
+            Refused::Forbidden(_) => "scope_missing",
+            Refused::TooMany { .. } => "rate_limited",
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Refused::Origin => 400,
+            Refused::NoCredentials(_) | Refused::BadCredentials(_) => 401,
+            Refused::Forbidden(_) => 403,
+            Refused::TooMany { .. } => 429,
+        }
+    }
+}
+
+/// The door: its rules and the last minute.
+#[derive(Debug)]
+pub struct Gateway {
+    config: GatewayConfig,
+    limiter: Limiter<Client>,
+}
+
+impl Gateway {
+    /// A door for an API that listens on `listen`.
+    ///
+    /// # Errors
+    /// [`GatewayError::NoSecret`] if other machines reach it and nobody could show who they are.
+    pub fn new(config: GatewayConfig, listen: IpAddr) -> Result<Gateway, GatewayError> {
+        if !listen.is_loopback() && config.keys.is_empty() && config.tokens.is_none() {
+            return Err(GatewayError::NoSecret);
+        }
+        Ok(Gateway { config, limiter: Limiter::default() })
+    }
+
+    /// Decides about a request at `now_ms` (of a clock that never runs backwards) and `now_s` (since the Unix epoch).
+    ///
+    /// The order matters: a page that may not ask learns nothing; whoever guesses credentials uses up the limit of
+    /// its address; and what a client may not do counts as a request all the same.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn decide(&mut self, facts: &Facts<'_>, now_ms: u64, now_s: u64) -> Result<Admitted, Refused> {
+        if facts.origin.is_some_and(|origin| !self.config.origins.allows(origin)) {
+            return Err(Refused::Origin);
+        }
+        let address = Client::Address(self.config.proxies.client(facts.peer, facts.forwarded_for));
+        let found = self.authenticate(facts, now_s);
+        let (client, scopes, times) = match found {
+            Ok(Some(known)) => known,
+            Ok(None) => (address, self.config.anonymous, 1),
+            Err(refused) => {
+                self.count(&address, Class::Default, 1, now_ms)?;
+                return Err(refused);
+            }
+        };
+        let remaining = self.count(&client, facts.class, times, now_ms)?;
+        match facts.needs {
+            Some(scope) if !scopes.has(scope) => Err(match client {
+                Client::Address(_) => Refused::NoCredentials(scope),
+                Client::Key(_) | Client::Subject(_) => Refused::Forbidden(scope),
+            }),
+            Some(_) | None => Ok(Admitted { client, scopes, remaining }),
+        }
+    }
+
+    fn count(&mut self, client: &Client, class: Class, times: u32, now_ms: u64) -> Result<u32, Refused> {
+        let limits = self.config.limits.times(times);
+        self.limiter
+            .admit(client, class, &limits, now_ms)
+            .map_err(|retry_after_ms| Refused::TooMany { retry_after_ms })
+    }
+
+    fn authenticate(&self, facts: &Facts<'_>, now_s: u64) -> Result<Option<(Client, Scopes, u32)>, Refused> {
+        let key = |text: &str| {
+            let unknown = Refused::BadCredentials("no such API key");
+            let (key, scopes) = self.config.keys.find(text).ok_or(unknown)?;
+            Ok(Some((Client::Key(key.name.clone()), scopes, key.limit_times.max(1))))
+        };
+        match (facts.api_key, facts.authorization) {
+            (Some(_), Some(_)) => Err(Refused::BadCredentials("an API key and a bearer token at once")),
+            (Some(text), None) => key(text),
+            (None, Some(header)) => {
+                let unknown = Refused::BadCredentials("not a bearer token");
+                let (scheme, text) = header.split_once(' ').ok_or(unknown.clone())?;
+                if !scheme.eq_ignore_ascii_case("bearer") {
+                    return Err(unknown);
+                }
+                if text.starts_with("dsm_") {
+                    return key(text);
+                }
+                let off = Refused::BadCredentials("bearer tokens are not accepted here");
+                let tokens = self.config.tokens.as_ref().ok_or(off)?;
+                let (subject, scopes) = tokens.verify(text, now_s).map_err(|error| {
+                    Refused::BadCredentials(match error {
+                        TokenError::Expired => "the bearer token has expired",
+                        TokenError::NotYet => "the bearer token is not valid yet",
+                        TokenError::Invalid | TokenError::ShortSecret => "the bearer token does not verify",
+                    })
+                })?;
+                Ok(Some((Client::Subject(subject), scopes, 1)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Requests at the door, as rows: what is asked, by whom, and what becomes of it.
+
+use dsm_gateway::{
+    Class, Client, Facts, Gateway, GatewayConfig, GatewayError, KeyRing, Limits, Network, NewKey, Origins,
+    Peers, Refused, Scope, Scopes, Tokens, WINDOW_MS,
+};
+use std::net::IpAddr;
+
+const SECRET: &[u8] = b"thirty-two bytes of a secret, at least";
+const NOW_S: u64 = 1_800_000_000;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn bank() -> NewKey {
+    NewKey::make("bank", Scopes::of(&[Scope::Read, Scope::Submit]), 2, [1, 2, 3, 4], [7; 32])
+}
+
+fn auditor() -> NewKey {
+    NewKey::make("auditor", Scopes::of(&[Scope::Read]), 1, [5, 6, 7, 8], [9; 32])
+}
+
+fn ring(keys: &[NewKey]) -> KeyRing {
+    let kept: Vec<_> = keys.iter().map(|key| &key.kept).collect();
+    KeyRing::parse(&serde_json::to_string(&kept).unwrap()).unwrap()
+}
+
+fn gateway(anonymous: Scopes) -> Gateway {
+    let config = GatewayConfig {
+        anonymous,
+        keys: ring(&[bank(), auditor()]),
+        tokens: Some(Tokens::new(SECRET).unwrap()),
+        origins: Origins::parse(["https://desk.example", "http://localhost:3000"]).unwrap(),
+        proxies: Peers::trusting(vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.7".parse().unwrap()]),
+        limits: Limits { default: 6, simulation: 3, chain_read: 3, events: 2 },
+    };
+    Gateway::new(config, address("0.0.0.0")).unwrap()
+}
+
+fn facts<'a>() -> Facts<'a> {
+    Facts {
+        peer: address("203.0.113.9"),
+        forwarded_for: &[],
+        origin: None,
+        authorization: None,
+        api_key: None,
+        needs: Some(Scope::Read),
+        class: Class::Default,
+    }
+}
+
+#[test]
+fn who_shows_what_gets_400_401_403_or_an_answer() {
+    let tokens = Tokens::new(SECRET).unwrap();
+    let others = Tokens::new(b"another secret of thirty-two bytes, no less").unwrap();
+    let token = |tokens: &Tokens, scopes, until| {
+        format!("Bearer {}", tokens.make("desk", Scopes::of(scopes), until).unwrap())
+    };
+    let good = token(&tokens, &[Scope::Read], NOW_S + 60);
+    let expired = token(&tokens, &[Scope::Read], NOW_S);
+    let forged = token(&others, &[Scope::Read, Scope::Admin], NOW_S + 60);
+    let unsigned = format!(
+        "Bearer {}",
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiJkZXNrIiwiYXVkIjoiZHNtIiwiZXhwIjo5OTk5OTk5OTk5LCJzY29wZSI6ImFkbWluIn0."
+    );
+    let (bank, auditor) = (bank().text, auditor().text);
+    let other_secret = format!("{}0", &bank[..bank.len() - 1]);
+    let bearer_key = format!("Bearer {bank}");
+    // Expected: the client, or the status with the code.
+    type Outcome = Result<&'static str, (u16, &'static str)>;
+    let rows: &[(&str, Facts<'_>, Outcome)] = &[
+        ("nobody", facts(), Err((401, "no_credentials"))),
+        ("nobody asks for health", Facts { needs: None, ..facts() }, Ok("address:203.0.113.9")),
+        ("a key", Facts { api_key: Some(&bank), ..facts() }, Ok("key:bank")),
+        ("a key as a bearer", Facts { authorization: Some(&bearer_key), ..facts() }, Ok("key:bank")),
+        (
+            "a key submits",
+            Facts { api_key: Some(&bank), needs: Some(Scope::Submit), ..facts() },
+            Ok("key:bank"),
+        ),
+        (
+            "a reader submits",
+            Facts { api_key: Some(&auditor), needs: Some(Scope::Submit), ..facts() },
+            Err((403, "scope_missing")),
+        ),
+        (
+            "a bank administers",
+            Facts { api_key: Some(&bank), needs: Some(Scope::Admin), ..facts() },
+            Err((403, "scope_missing")),
+        ),
+        (
+            "the right id, another secret",
+            Facts { api_key: Some(&other_secret), ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        ("rubbish", Facts { api_key: Some("dsm_"), ..facts() }, Err((401, "bad_credentials"))),
+        ("an empty key", Facts { api_key: Some(""), ..facts() }, Err((401, "bad_credentials"))),
+        ("a token", Facts { authorization: Some(&good), ..facts() }, Ok("subject:desk")),
+        (
+            "a token beyond its scope",
+            Facts { authorization: Some(&good), needs: Some(Scope::Events), ..facts() },
+            Err((403, "scope_missing")),
+        ),
+        (
+            "an expired token",
+            Facts { authorization: Some(&expired), ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        ("a forged token", Facts { authorization: Some(&forged), ..facts() }, Err((401, "bad_credentials"))),
+        (
+            "algorithm none",
+            Facts { authorization: Some(&unsigned), ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        (
+            "basic authentication",
+            Facts { authorization: Some("Basic ZGVzazpkZXNr"), ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        (
+            "both",
+            Facts { api_key: Some(&bank), authorization: Some(&good), ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        (
+            "bad credentials where none are needed",
+            Facts { api_key: Some("dsm_"), needs: None, ..facts() },
+            Err((401, "bad_credentials")),
+        ),
+        (
+            "a good page",
+            Facts { origin: Some("https://desk.example"), api_key: Some(&bank), ..facts() },
+            Ok("key:bank"),
+        ),
+        (
+            "another page",
+            Facts { origin: Some("https://evil.example"), api_key: Some(&bank), ..facts() },
+            Err((400, "origin_not_allowed")),
+        ),
+        (
+            "a page whose name begins alike",
+            Facts { origin: Some("https://desk.example.evil"), api_key: Some(&bank), ..facts() },
+            Err((400, "origin_not_allowed")),
+        ),
+        (
+            "the page over http",
+            Facts { origin: Some("http://desk.example"), api_key: Some(&bank), ..facts() },
+            Err((400, "origin_not_allowed")),
+        ),
+        (
+            "no page",
+            Facts { origin: Some("null"), api_key: Some(&bank), ..facts() },
+            Err((400, "origin_not_allowed")),
+        ),
+    ];
+    for (name, facts, expected) in rows {
+        let outcome = gateway(Scopes::NONE).decide(facts, 0, NOW_S);
+        let found = match &outcome {
+            Ok(admitted) => Ok(admitted.client.to_string()),
+            Err(refused) => Err((refused.status(), refused.code())),
+        };
+        assert_eq!(found, expected.map(str::to_owned), "{name}");
+    }
+}
+
+#[test]
+fn exactly_the_limit_in_any_minute_and_another_client_is_free() {
+    let mut gateway = gateway(Scopes::ALL);
+    let other = Facts { peer: address("203.0.113.10"), ..facts() };
+    let times = [0, 10_000, 20_000, 30_000, 40_000, 50_000];
+    for (index, time) in times.into_iter().enumerate() {
+        let admitted = gateway.decide(&facts(), time, NOW_S).unwrap();
+        assert_eq!(admitted.remaining as usize, 5 - index);
+    }
+    assert_eq!(
+        gateway.decide(&facts(), 59_000, NOW_S),
+        Err(Refused::TooMany { retry_after_ms: 1000 }),
+        "request n+1 is told when to come again"
+    );
+    assert!(gateway.decide(&other, 59_000, NOW_S).is_ok());
+    let events = Facts { class: Class::Events, ..facts() };
+    assert!(gateway.decide(&events, 59_000, NOW_S).is_ok(), "other classes have windows of their own");
+    assert!(gateway.decide(&facts(), WINDOW_MS - 1, NOW_S).is_err());
+    assert!(gateway.decide(&facts(), WINDOW_MS, NOW_S).is_ok());
+    assert!(
+        gateway.decide(&facts(), WINDOW_MS + 1, NOW_S).is_err(),
+        "one left, one came: no burst at the full minute"
+    );
+}
+
+#[test]
+fn a_key_has_its_own_limit_wherever_it_is_used() {
+    let mut gateway = gateway(Scopes::ALL);
+    let bank = bank().text;
+    for n in 0..12u8 {
+        let facts = Facts { peer: IpAddr::from([203, 0, 113, n]), api_key: Some(&bank), ..facts() };
+        assert!(gateway.decide(&facts, 5, NOW_S).is_ok(), "request {n} of twice six");
+    }
+    let facts = Facts { peer: address("198.51.100.1"), api_key: Some(&bank), ..facts() };
+    assert!(gateway.decide(&facts, 5, NOW_S).is_err());
+}
+
+#[test]
+fn whoever_guesses_credentials_runs_out() {
+    let mut gateway = gateway(Scopes::NONE);
+    let statuses: Vec<u16> = (0..8)
+        .map(|n| {
+            let guess = format!("dsm_01020304_{n:064}");
+            let facts = Facts { api_key: Some(&guess), ..facts() };
+            gateway.decide(&facts, n, NOW_S).unwrap_err().status()
+        })
+        .collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429]);
+}
+
+#[test]
+fn a_forged_forwarded_for_is_no_new_client() {
+    let rows: &[(&str, &str, &[&str], &str)] = &[
+        ("no proxy: the header is the client's own word", "203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
+        ("one proxy", "10.1.1.1", &["198.51.100.1"], "198.51.100.1"),
+        ("one proxy, a forged entry before", "10.1.1.1", &["1.2.3.4, 198.51.100.1"], "198.51.100.1"),
+        ("two headers", "10.1.1.1", &["1.2.3.4", "198.51.100.1"], "198.51.100.1"),
+        ("two proxies", "192.0.2.7", &["198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+        ("a proxy without the header", "10.1.1.1", &[], "10.1.1.1"),
+        ("rubbish", "10.1.1.1", &["198.51.100.1, unknown"], "10.1.1.1"),
+        (
+            "a hundred hops",
+            "10.1.1.1",
+            &[
+                "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1",
+            ],
+            "10.1.1.1",
+        ),
+        ("IPv4 in IPv6", "::ffff:10.1.1.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("all are proxies", "10.1.1.1", &["10.2.2.2"], "10.2.2.2"),
+    ];
+    for (name, peer, forwarded_for, client) in rows {
+        let mut gateway = gateway(Scopes::ALL);
+        let facts = Facts { peer: address(peer), forwarded_for, ..facts() };
+        let admitted = gateway.decide(&facts, 0, NOW_S).unwrap();
+        assert_eq!(admitted.client, Client::Address(address(client)), "{name}");
+    }
+    // The same address behind ever new forged entries uses up one window.
+    let mut gateway = gateway(Scopes::ALL);
+    let refused = (0..10u8)
+        .filter(|n| {
+            let forged = format!("9.9.9.{n}");
+            let facts = Facts { forwarded_for: &[&forged], ..facts() };
+            gateway.decide(&facts, 0, NOW_S).is_err()
+        })
+        .count();
+    assert_eq!(refused, 4);
+}
+
+#[test]
+fn an_open_door_without_a_secret_does_not_open() {
+    let config = |keys, tokens| GatewayConfig {
+        anonymous: Scopes::ALL,
+        keys,
+        tokens,
+        origins: Origins::default(),
+        proxies: Peers::default(),
+        limits: Limits::default(),
+    };
+    let none = || config(KeyRing::default(), None);
+    for (listen, fits) in
+        [("127.0.0.1", true), ("::1", true), ("0.0.0.0", false), ("192.0.2.1", false), ("::", false)]
+    {
+        let opened = Gateway::new(none(), address(listen));
+        assert_eq!(opened.is_ok(), fits, "{listen}");
+        assert!(fits || opened.unwrap_err() == GatewayError::NoSecret);
+        assert!(Gateway::new(config(ring(&[bank()]), None), address(listen)).is_ok());
+        assert!(Gateway::new(config(KeyRing::default(), Tokens::new(SECRET).ok()), address(listen)).is_ok());
+    }
+    assert!(Tokens::new(&SECRET[..31]).is_err());
+}
+
+#[test]
+fn key_files_networks_and_origins_are_read_strictly() {
+    let kept = bank().kept;
+    let one = serde_json::to_string(&kept).unwrap();
+    let rows = [
+        ("not JSON", "[".to_owned()),
+        ("one key twice", format!("[{one},{one}]")),
+        ("an unknown scope", format!("[{}]", one.replace("read submit", "read everything"))),
+        ("a short digest", format!("[{}]", one.replace(&kept.digest, "00"))),
+        ("an unknown field", format!("[{}]", one.replace("\"name\"", "\"owner\":\"x\",\"name\""))),
+    ];
+    for (name, json) in rows {
+        assert!(KeyRing::parse(&json).is_err(), "{name}");
+    }
+    assert!(!one.contains(&bank().text[13..]), "the secret is not kept");
+    for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "proxy", "10.0.0.0/-1"] {
+        assert!(text.parse::<Network>().is_err(), "{text}");
+    }
+    for text in ["*", "desk.example", "https://", "ftp://desk.example", "https://desk.example/path", "null"] {
+        assert!(Origins::parse([text]).is_err(), "{text}");
+    }
+}
