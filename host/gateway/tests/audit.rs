@@ -1,4 +1,5 @@
 //! The audit log under somebody's pen.
+#![allow(clippy::unwrap_used)]
 
 use dsm_gateway::{AuditError, Auditor, Told, verify};
 

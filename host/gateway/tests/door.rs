@@ -1,4 +1,5 @@
 //! Requests at the door, as rows: what is asked, by whom, and what becomes of it.
+#![allow(clippy::unwrap_used)]
 
 use dsm_gateway::{
     Class, Client, Facts, Gateway, GatewayConfig, GatewayError, KeyRing, Limits, Network, NewKey, Origins,
