@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-crypto", &["dsm-abi", "dsm-core"]),
     ("dsm-sdk", &["dsm-abi", "dsm-core", "dsm-crypto"]),
     ("dsm-gateway", &[]),
+    ("dsm-settings", &[]),
     ("dsm-store", &[]),
     ("dsm-proto", &["dsm-abi", "dsm-core"]),
     ("dsm-link", &["dsm-abi", "dsm-core", "dsm-crypto"]),
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "dsm-storage-node",
         &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-sdk", "dsm-store", "dsm-proto", "dsm-link"],
     ),
+    ("dsm-qbft-shim", &["dsm-crypto"]),
     (
         "dsm-host",
         // The storage node for the demonstration alone, see `only_the_demonstration_has_storage_nodes`.
