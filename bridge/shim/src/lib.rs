@@ -6,12 +6,13 @@
 //! are **test keys that anyone can derive**: it shows that proofs and seals fit together, never that a chain is safe.
 //!
 //! Beside it stand the [`Liar`], a proxy that tells one lie at a time, and [`Anvil`], a process that ends with its
-//! owner.
+//! owner; a [`DevChain`] is what a user does on it.
 //!
 //! Left out on purpose: voting, proposing and everything else that validators say to each other, subscriptions, TLS.
 
 mod anvil;
 mod chain;
+mod dev;
 mod header;
 mod liar;
 mod rlp;
@@ -22,6 +23,7 @@ mod validator;
 
 pub use anvil::{Anvil, AnvilError, INSTALL};
 pub use chain::{Lists, Seals};
+pub use dev::{DevChain, DevReceipt};
 pub use liar::{Liar, Lie};
 pub use rpc::{Rpc, RpcError};
 pub use shim::{Shim, ShimConfig};
