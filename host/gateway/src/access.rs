@@ -36,6 +36,22 @@ pub enum GatewayError {
     NoSecret,
 }
 
+impl GatewayError {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            GatewayError::NoSecret => "no_secret",
+        }
+    }
+}
+
+impl GatewayConfig {
+    fn check(&self, listen: IpAddr) -> Result<(), GatewayError> {
+        let known = !self.keys.is_empty() || self.tokens.is_some();
+        if listen.is_loopback() || known { Ok(()) } else { Err(GatewayError::NoSecret) }
+    }
+}
+
 /// What the shell reads off a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -45,6 +61,8 @@ pub struct Facts<'a> {
     pub forwarded_for: &'a [&'a str],
     /// The `Origin` header.
     pub origin: Option<&'a str>,
+    /// The `Host` header.
+    pub host: Option<&'a str>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
     /// The `X-API-Key` header.
@@ -79,10 +97,10 @@ impl std::fmt::Display for Client {
 /// A request that may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// Who asks.
-    pub client: Client,
     /// What the client may do.
     pub scopes: Scopes,
+    /// How many requests of this class the client may make in a minute; `None` if nobody counts.
+    pub limit: Option<u32>,
     /// How many more of this class there is room for now.
     pub remaining: u32,
 }
@@ -107,6 +125,8 @@ pub enum Refused {
     TooMany {
         /// When there is room again, in ms.
         retry_after_ms: u64,
+        /// How many requests of this class the client may make in a minute.
+        limit: u32,
     },
 }
 
@@ -146,10 +166,23 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::NoSecret`] if other machines reach it and nobody could show who they are.
     pub fn new(config: GatewayConfig, listen: IpAddr) -> Result<Gateway, GatewayError> {
-        if !listen.is_loopback() && config.keys.is_empty() && config.tokens.is_none() {
-            return Err(GatewayError::NoSecret);
-        }
+        config.check(listen)?;
         Ok(Gateway { config, limiter: Limiter::default() })
+    }
+
+    /// Keeps the door by other rules from now on; what was asked in the last minute still counts.
+    ///
+    /// # Errors
+    /// As [`Gateway::new`]; the old rules stay.
+    pub fn configure(&mut self, config: GatewayConfig, listen: IpAddr) -> Result<(), GatewayError> {
+        config.check(listen)?;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Whether a page may read what it is answered; asked for requests that carry no credentials of their own.
+    pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+        self.config.origins.allows(origin, host)
     }
 
     /// Decides about a request at `now_ms` (of a clock that never runs backwards) and `now_s` (since the Unix epoch).
@@ -157,37 +190,56 @@ impl Gateway {
     /// The order matters: a page that may not ask learns nothing; whoever guesses credentials uses up the limit of
     /// its address; and what a client may not do counts as a request all the same.
     ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn decide(&mut self, facts: &Facts<'_>, now_ms: u64, now_s: u64) -> Result<Admitted, Refused> {
-        if facts.origin.is_some_and(|origin| !self.config.origins.allows(origin)) {
-            return Err(Refused::Origin);
-        }
+    /// Who asks is said in either case: for credentials that do not count it is the address.
+    pub fn decide(
+        &mut self,
+        facts: &Facts<'_>,
+        now_ms: u64,
+        now_s: u64,
+    ) -> (Client, Result<Admitted, Refused>) {
         let address = Client::Address(self.config.proxies.client(facts.peer, facts.forwarded_for));
-        let found = self.authenticate(facts, now_s);
-        let (client, scopes, times) = match found {
+        if facts.origin.is_some_and(|origin| !self.config.origins.allows(origin, facts.host)) {
+            return (address, Err(Refused::Origin));
+        }
+        let (client, scopes, times) = match self.authenticate(facts, now_s) {
             Ok(Some(known)) => known,
             Ok(None) => (address, self.config.anonymous, 1),
             Err(refused) => {
-                self.count(&address, Class::Default, 1, now_ms)?;
-                return Err(refused);
+                let counted = self.count(&address, Class::Default, 1, now_ms);
+                return (address, Err(counted.err().unwrap_or(refused)));
             }
         };
-        let remaining = self.count(&client, facts.class, times, now_ms)?;
-        match facts.needs {
+        let (limit, remaining) = match self.count(&client, facts.class, times, now_ms) {
+            Ok(counted) => counted,
+            Err(refused) => return (client, Err(refused)),
+        };
+        let outcome = match facts.needs {
             Some(scope) if !scopes.has(scope) => Err(match client {
                 Client::Address(_) => Refused::NoCredentials(scope),
                 Client::Key(_) | Client::Subject(_) => Refused::Forbidden(scope),
             }),
-            Some(_) | None => Ok(Admitted { client, scopes, remaining }),
-        }
+            Some(_) | None => Ok(Admitted { scopes, limit, remaining }),
+        };
+        (client, outcome)
     }
 
-    fn count(&mut self, client: &Client, class: Class, times: u32, now_ms: u64) -> Result<u32, Refused> {
+    /// The limit, if there is one, and what is left of it.
+    fn count(
+        &mut self,
+        client: &Client,
+        class: Class,
+        times: u32,
+        now_ms: u64,
+    ) -> Result<(Option<u32>, u32), Refused> {
         let limits = self.config.limits.times(times);
-        self.limiter
-            .admit(client, class, &limits, now_ms)
-            .map_err(|retry_after_ms| Refused::TooMany { retry_after_ms })
+        let limit = limits.of(class);
+        if limit == Limits::NONE.of(class) {
+            return Ok((None, limit));
+        }
+        let admitted = self.limiter.admit(client, class, &limits, now_ms);
+        admitted
+            .map(|remaining| (Some(limit), remaining))
+            .map_err(|retry_after_ms| Refused::TooMany { retry_after_ms, limit })
     }
 
     fn authenticate(&self, facts: &Facts<'_>, now_s: u64) -> Result<Option<(Client, Scopes, u32)>, Refused> {

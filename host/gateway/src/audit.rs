@@ -24,6 +24,17 @@ pub struct Told {
     /// The error's stable code, if it is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub code: Option<String>,
+    /// How many like it this line stands for, itself included.
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    pub times: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(times: &u64) -> bool {
+    *times == 1
 }
 
 /// One line.
@@ -71,6 +82,17 @@ pub enum AuditError {
     },
 }
 
+impl AuditError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            AuditError::Malformed { .. } => "audit_malformed",
+            AuditError::Edited { .. } => "audit_edited",
+            AuditError::Broken { .. } => "audit_broken",
+        }
+    }
+}
+
 /// Makes lines that continue each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auditor {
@@ -85,6 +107,15 @@ impl Default for Auditor {
 }
 
 impl Auditor {
+    /// Continues behind `line`, the last of a log whose other lines are not looked at.
+    ///
+    /// # Errors
+    /// [`AuditError::Malformed`], [`AuditError::Edited`]; lines are counted from this one.
+    pub fn after(line: &str) -> Result<Auditor, AuditError> {
+        let entry = read(line, 1)?;
+        Ok(Auditor { sequence: entry.sequence, last: entry.hash })
+    }
+
     /// How many lines there are.
     pub fn sequence(&self) -> u64 {
         self.sequence
@@ -116,12 +147,8 @@ pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Auditor, A
     let mut auditor = Auditor::default();
     for (index, text) in lines.into_iter().enumerate() {
         let line = index as u64 + 1;
-        let entry: Entry = serde_json::from_str(text)
-            .map_err(|error| AuditError::Malformed { line, why: error.to_string() })?;
+        let entry = read(text, line)?;
         let sequence = entry.sequence;
-        if digest(sequence, &entry.previous, &entry.told) != entry.hash {
-            return Err(AuditError::Edited { line, sequence });
-        }
         let mut next = auditor.clone();
         if next.line(entry.told).trim_end() != text {
             return Err(AuditError::Broken { line, sequence });
@@ -129,6 +156,18 @@ pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Auditor, A
         auditor = next;
     }
     Ok(auditor)
+}
+
+/// An entry whose content has its hash.
+fn read(text: &str, line: u64) -> Result<Entry, AuditError> {
+    let entry: Entry =
+        serde_json::from_str(text).map_err(|error| AuditError::Malformed { line, why: error.to_string() })?;
+    let sequence = entry.sequence;
+    if digest(sequence, &entry.previous, &entry.told) == entry.hash {
+        Ok(entry)
+    } else {
+        Err(AuditError::Edited { line, sequence })
+    }
 }
 
 fn digest(sequence: u64, previous: &str, told: &Told) -> String {

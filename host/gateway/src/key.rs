@@ -2,7 +2,7 @@
 
 use crate::scope::{Scopes, UnknownScope};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys in one file.
 const KEYS_MAX: usize = 10_000;
@@ -64,6 +64,7 @@ pub enum KeyError {
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
     keys: BTreeMap<String, (ApiKey, Scopes, [u8; 32])>,
+    names: BTreeSet<String>,
 }
 
 impl NewKey {
@@ -96,17 +97,30 @@ impl KeyRing {
         }
         let mut ring = KeyRing::default();
         for key in kept {
-            let scopes =
-                Scopes::parse(&key.scopes).map_err(|error| KeyError::Scope(key.name.clone(), error))?;
-            let mut digest = [0; 32];
-            hex::decode_to_slice(&key.digest, &mut digest).map_err(|_| KeyError::Digest(key.name.clone()))?;
-            let named = ring.keys.values().any(|(other, ..)| other.name == key.name);
-            if named || ring.keys.contains_key(&key.id) {
-                return Err(KeyError::Twice(key.name));
-            }
-            ring.keys.insert(key.id.clone(), (key, scopes, digest));
+            ring.add(key)?;
         }
         Ok(ring)
+    }
+
+    /// With one more key.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn with(mut self, key: ApiKey) -> Result<KeyRing, KeyError> {
+        self.add(key)?;
+        Ok(self)
+    }
+
+    fn add(&mut self, key: ApiKey) -> Result<(), KeyError> {
+        let scopes = Scopes::parse(&key.scopes).map_err(|error| KeyError::Scope(key.name.clone(), error))?;
+        let mut digest = [0; 32];
+        hex::decode_to_slice(&key.digest, &mut digest).map_err(|_| KeyError::Digest(key.name.clone()))?;
+        if self.names.contains(&key.name) || self.keys.contains_key(&key.id) {
+            return Err(KeyError::Twice(key.name));
+        }
+        self.names.insert(key.name.clone());
+        self.keys.insert(key.id.clone(), (key, scopes, digest));
+        Ok(())
     }
 
     /// Whether there is any.

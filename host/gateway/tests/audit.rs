@@ -15,6 +15,7 @@ fn lines() -> Vec<String> {
                 path: "/v1/transitions".to_owned(),
                 status: 200 + n,
                 code: (n == 3).then(|| "policy_denied".to_owned()),
+                times: if n == 2 { 40 } else { 1 },
             };
             auditor.line(told).trim_end().to_owned()
         })
@@ -45,6 +46,7 @@ fn each_kind_of_edit_is_named() {
         ("a status", edit(2, "\"status\":202", "\"status\":200"), 3, "edited"),
         ("a client", edit(0, "key:bank", "key:mint"), 1, "edited"),
         ("a code taken out", edit(3, ",\"code\":\"policy_denied\"", ""), 4, "edited"),
+        ("how many", edit(2, "\"times\":40", "\"times\":4"), 3, "edited"),
         ("a number", edit(4, "\"sequence\":5", "\"sequence\":6"), 5, "edited"),
         ("a space", edit(1, "\"told\":", "\"told\": "), 2, "broken"),
         ("a line removed", without(1), 2, "broken"),
@@ -69,6 +71,8 @@ fn a_log_that_holds_is_continued() {
     let lines = lines();
     let mut continued = verify(lines.iter().map(String::as_str)).unwrap();
     assert_eq!(continued.sequence(), 5);
+    assert_eq!(Auditor::after(lines.last().unwrap()).unwrap(), continued);
+    assert!(Auditor::after(&lines[4].replace("bank", "mint")).is_err());
     let told = Told {
         time_ms: 0,
         request: String::new(),
@@ -77,6 +81,7 @@ fn a_log_that_holds_is_continued() {
         path: String::new(),
         status: 0,
         code: None,
+        times: 1,
     };
     let next = continued.line(told);
     let all = lines.iter().map(String::as_str).chain([next.trim_end()]);

@@ -44,6 +44,7 @@ fn facts<'a>() -> Facts<'a> {
         peer: address("203.0.113.9"),
         forwarded_for: &[],
         origin: None,
+        host: None,
         authorization: None,
         api_key: None,
         needs: Some(Scope::Read),
@@ -156,9 +157,9 @@ fn who_shows_what_gets_400_401_403_or_an_answer() {
         ),
     ];
     for (name, facts, expected) in rows {
-        let outcome = gateway(Scopes::NONE).decide(facts, 0, NOW_S);
+        let (client, outcome) = gateway(Scopes::NONE).decide(facts, 0, NOW_S);
         let found = match &outcome {
-            Ok(admitted) => Ok(admitted.client.to_string()),
+            Ok(_) => Ok(client.to_string()),
             Err(refused) => Err((refused.status(), refused.code())),
         };
         assert_eq!(found, expected.map(str::to_owned), "{name}");
@@ -171,21 +172,21 @@ fn exactly_the_limit_in_any_minute_and_another_client_is_free() {
     let other = Facts { peer: address("203.0.113.10"), ..facts() };
     let times = [0, 10_000, 20_000, 30_000, 40_000, 50_000];
     for (index, time) in times.into_iter().enumerate() {
-        let admitted = gateway.decide(&facts(), time, NOW_S).unwrap();
-        assert_eq!(admitted.remaining as usize, 5 - index);
+        let admitted = gateway.decide(&facts(), time, NOW_S).1.unwrap();
+        assert_eq!((admitted.limit, admitted.remaining as usize), (Some(6), 5 - index));
     }
     assert_eq!(
-        gateway.decide(&facts(), 59_000, NOW_S),
-        Err(Refused::TooMany { retry_after_ms: 1000 }),
+        gateway.decide(&facts(), 59_000, NOW_S).1,
+        Err(Refused::TooMany { retry_after_ms: 1000, limit: 6 }),
         "request n+1 is told when to come again"
     );
-    assert!(gateway.decide(&other, 59_000, NOW_S).is_ok());
+    assert!(gateway.decide(&other, 59_000, NOW_S).1.is_ok());
     let events = Facts { class: Class::Events, ..facts() };
-    assert!(gateway.decide(&events, 59_000, NOW_S).is_ok(), "other classes have windows of their own");
-    assert!(gateway.decide(&facts(), WINDOW_MS - 1, NOW_S).is_err());
-    assert!(gateway.decide(&facts(), WINDOW_MS, NOW_S).is_ok());
+    assert!(gateway.decide(&events, 59_000, NOW_S).1.is_ok(), "other classes have windows of their own");
+    assert!(gateway.decide(&facts(), WINDOW_MS - 1, NOW_S).1.is_err());
+    assert!(gateway.decide(&facts(), WINDOW_MS, NOW_S).1.is_ok());
     assert!(
-        gateway.decide(&facts(), WINDOW_MS + 1, NOW_S).is_err(),
+        gateway.decide(&facts(), WINDOW_MS + 1, NOW_S).1.is_err(),
         "one left, one came: no burst at the full minute"
     );
 }
@@ -196,10 +197,10 @@ fn a_key_has_its_own_limit_wherever_it_is_used() {
     let bank = bank().text;
     for n in 0..12u8 {
         let facts = Facts { peer: IpAddr::from([203, 0, 113, n]), api_key: Some(&bank), ..facts() };
-        assert!(gateway.decide(&facts, 5, NOW_S).is_ok(), "request {n} of twice six");
+        assert!(gateway.decide(&facts, 5, NOW_S).1.is_ok(), "request {n} of twice six");
     }
     let facts = Facts { peer: address("198.51.100.1"), api_key: Some(&bank), ..facts() };
-    assert!(gateway.decide(&facts, 5, NOW_S).is_err());
+    assert!(gateway.decide(&facts, 5, NOW_S).1.is_err());
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn whoever_guesses_credentials_runs_out() {
         .map(|n| {
             let guess = format!("dsm_01020304_{n:064}");
             let facts = Facts { api_key: Some(&guess), ..facts() };
-            gateway.decide(&facts, n, NOW_S).unwrap_err().status()
+            gateway.decide(&facts, n, NOW_S).1.unwrap_err().status()
         })
         .collect();
     assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429]);
@@ -239,8 +240,9 @@ fn a_forged_forwarded_for_is_no_new_client() {
     for (name, peer, forwarded_for, client) in rows {
         let mut gateway = gateway(Scopes::ALL);
         let facts = Facts { peer: address(peer), forwarded_for, ..facts() };
-        let admitted = gateway.decide(&facts, 0, NOW_S).unwrap();
-        assert_eq!(admitted.client, Client::Address(address(client)), "{name}");
+        let (found, admitted) = gateway.decide(&facts, 0, NOW_S);
+        assert!(admitted.is_ok(), "{name}");
+        assert_eq!(found, Client::Address(address(client)), "{name}");
     }
     // The same address behind ever new forged entries uses up one window.
     let mut gateway = gateway(Scopes::ALL);
@@ -248,7 +250,7 @@ fn a_forged_forwarded_for_is_no_new_client() {
         .filter(|n| {
             let forged = format!("9.9.9.{n}");
             let facts = Facts { forwarded_for: &[&forged], ..facts() };
-            gateway.decide(&facts, 0, NOW_S).is_err()
+            gateway.decide(&facts, 0, NOW_S).1.is_err()
         })
         .count();
     assert_eq!(refused, 4);
@@ -298,4 +300,50 @@ fn key_files_networks_and_origins_are_read_strictly() {
     for text in ["*", "desk.example", "https://", "ftp://desk.example", "https://desk.example/path", "null"] {
         assert!(Origins::parse([text]).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_page_of_the_server_itself_may_ask_where_nobody_else_can_have_its_name() {
+    let rows = [
+        ("http://127.0.0.1:7545", Some("127.0.0.1:7545"), true),
+        ("http://[::1]:7545", Some("[::1]:7545"), true),
+        ("http://localhost:7545", Some("localhost:7545"), true),
+        ("https://192.0.2.1", Some("192.0.2.1"), true),
+        ("http://127.0.0.1:7545", Some("127.0.0.1:7546"), false),
+        ("http://127.0.0.1:7545", None, false),
+        ("http://rebound.evil.example:7545", Some("rebound.evil.example:7545"), false),
+        ("http://localhost.evil.example", Some("localhost.evil.example"), false),
+        ("null", Some("null"), false),
+    ];
+    for (origin, host, allowed) in rows {
+        assert_eq!(Origins::default().allows(origin, host), allowed, "{origin} of {host:?}");
+    }
+}
+
+#[test]
+fn other_rules_count_from_now_on_and_the_last_minute_still_counts() {
+    let listen = address("0.0.0.0");
+    let mut gateway = gateway(Scopes::ALL);
+    for _ in 0..6 {
+        assert!(gateway.decide(&facts(), 0, NOW_S).1.is_ok());
+    }
+    let rules = |keys, limits| GatewayConfig {
+        anonymous: Scopes::ALL,
+        keys,
+        tokens: None,
+        origins: Origins::default(),
+        proxies: Peers::default(),
+        limits,
+    };
+    let seven = Limits { default: 7, ..Limits::default() };
+    gateway.configure(rules(ring(&[auditor()]), seven), listen).unwrap();
+    let bank = bank().text;
+    let revoked = Facts { api_key: Some(&bank), peer: address("203.0.113.77"), ..facts() };
+    assert_eq!(gateway.decide(&revoked, 1, NOW_S).1.unwrap_err().code(), "bad_credentials");
+    assert!(gateway.decide(&facts(), 1, NOW_S).1.is_ok(), "the seventh");
+    assert!(gateway.decide(&facts(), 1, NOW_S).1.is_err());
+    assert_eq!(gateway.configure(rules(KeyRing::default(), seven), listen), Err(GatewayError::NoSecret));
+    assert!(gateway.decide(&facts(), 1, NOW_S).1.is_err(), "the old rules stay");
+    gateway.configure(rules(ring(&[auditor()]), Limits::NONE), listen).unwrap();
+    assert_eq!(gateway.decide(&facts(), 1, NOW_S).1.unwrap().limit, None);
 }

@@ -141,7 +141,8 @@ impl SettingsFile {
     ///
     /// # Errors
     /// [`SettingsError::Unknown`], [`SettingsError::NoValue`].
-    pub fn under(&self, mut command: Command) -> Result<Command, SettingsError> {
+    pub fn under(&self, command: Command) -> Result<Command, SettingsError> {
+        let mut command = without_empty(command);
         for (name, values) in self.values()? {
             let id = find(&command, &name)?.get_id().clone();
             command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
@@ -195,6 +196,18 @@ impl SettingsFile {
             })
             .collect()
     }
+}
+
+/// The command without the environment variables that are set to nothing: a compose file that passes on what nobody set
+/// means the default.
+fn without_empty(mut command: Command) -> Command {
+    let is_empty =
+        |arg: &&Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let ids: Vec<_> = command.get_arguments().filter(is_empty).map(|arg| arg.get_id().clone()).collect();
+    for id in ids {
+        command = command.mut_arg(id, |arg| arg.env(None::<&'static str>));
+    }
+    command
 }
 
 /// The settings of `command` as they are in force, in the order of the command line's help. `matches` must come from
