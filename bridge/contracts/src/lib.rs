@@ -7,6 +7,7 @@ pub use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 pub use alloy_sol_types::{SolCall, SolConstructor, SolError, SolEvent, SolInterface, SolValue};
 pub use bindings::{DsmBridge, DsmWrapped, EcdsaQuorum, HybridQuorum, IAsset, Outbox, SlhDsaQuorum};
 
+pub mod attestation;
 mod bindings;
 mod words;
 

@@ -24,7 +24,7 @@ pub use keystore::{KdfCost, Keystore, KeystoreError};
 pub use last_signed::{LastSigned, LastSignedError, SignedRecord};
 pub use random::{RandomError, fill_random};
 pub use seal::{OpenError, SEALED_OVERHEAD_BYTES, SEALED_PLAINTEXT_BYTES_MAX, SealError, open, seal};
-pub use secp256k1::{Secp256k1Error, Secp256k1Key, keccak_256, recover_address};
+pub use secp256k1::{Recover, Secp256k1Error, Secp256k1Key, keccak_256, recover_address};
 pub use secret::{SecretKey, SecretKeyError, SignError, Signer};
 pub use verify::Verifier;
 pub use zeroize::Zeroizing;

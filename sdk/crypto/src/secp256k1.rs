@@ -110,6 +110,16 @@ pub fn recover_address(digest: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 2
     address_of(&VerifyingKey::recover_from_prehash(digest, &signature, v).ok()?)
 }
 
+/// [`recover_address`] for the pure rules of `dsm-evm-proof`, which bring no curve of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recover;
+
+impl dsm_evm_proof::RecoverSigner for Recover {
+    fn recover(&self, digest: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 20]> {
+        recover_address(digest, signature)
+    }
+}
+
 /// Keccak-256 as EVM chains have it: the padding before SHA-3's.
 pub fn keccak_256(bytes: &[u8]) -> [u8; 32] {
     sha3::Keccak256::digest(bytes).into()
