@@ -5,14 +5,23 @@
 //! canonical bytes, and only what is decoded from those counts. Requests refuse unknown and duplicate fields;
 //! answers may gain fields, so the client passes over those it does not know.
 
+mod bridge;
 mod operation;
+mod operator;
 mod problem;
 mod replication;
 mod text;
 
+pub use bridge::{
+    BridgeConfigView, BridgeView, BridgesPage, ConsistencyView, ConvictionView, FinalityView, LockState,
+    LockView, OutboxEntryView, OutboxPage, OutboxProofView,
+};
 pub use operation::{
     EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, OperationKindView, OperationView,
     ParentView, RecoveryView, SignatureView, TransitionView,
+};
+pub use operator::{
+    AuditView, ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, SettingOrigin, SettingView,
 };
 pub use problem::{DenialView, EquivocationRef, FaultView, PROBLEM_TYPE_PREFIX, Problem, ShortfallView};
 pub use replication::{
@@ -87,6 +96,24 @@ pub enum BatchResult {
 pub struct BatchAnswer {
     /// One result for each transition, in the order of the request.
     pub results: Vec<BatchResult>,
+}
+
+/// Why a transition that passed its signatures was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// The transition.
+    pub transition: TransitionId,
+    /// When it was refused, in ms since the Unix epoch.
+    pub time_ms: u64,
+    /// What the client was answered.
+    pub problem: Problem,
+}
+
+/// The last refusals of a node since it started, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalsAnswer {
+    /// The refusals.
+    pub refusals: Vec<RefusalView>,
 }
 
 /// A balance of an account, in base units.
@@ -630,6 +657,9 @@ pub struct StatusView {
     /// The storage nodes; absent if this node has no replication.
     #[serde(default)]
     pub replication: Option<ReplicationView>,
+    /// The audit log; absent if this node keeps none.
+    #[serde(default)]
+    pub audit: Option<AuditView>,
 }
 
 /// The answer of the health route: the process answers.

@@ -8,13 +8,14 @@
 
 use crate::api::{
     AccountProofView, AccountView, AccountsPage, AddPeerRequest, AssetProofView, BatchAnswer, BatchResult,
-    ChangedTopology, CheckpointView, EquivocationsAnswer, FieldView, HealthView, Hex, HistoryPage, InboxPage,
-    LogEvent, MatrixView, PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy,
-    StatusView, TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest,
-    limit,
+    BridgeView, BridgesPage, ChangedTopology, CheckpointView, ConsistencyView, EquivocationsAnswer,
+    FieldView, HealthView, Hex, HistoryPage, InboxPage, LockView, LogEvent, MatrixView, OutboxEntryView,
+    OutboxPage, OutboxProofView, PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView,
+    StagedPolicy, StatusView, TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView,
+    ViewAnswer, ViewRequest, limit,
 };
 use crate::receipt::{Durability, Receipt};
-use dsm_abi::{AccountId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
+use dsm_abi::{AccountId, BridgeId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
 use dsm_core::SignedTransition;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
@@ -334,6 +335,70 @@ impl Client {
     /// [`ClientError`].
     pub fn take_checkpoint(&self) -> Result<CheckpointView, ClientError> {
         self.post("/v1/checkpoints", JSON, b"{}")
+    }
+
+    /// Some bridges, in order, after `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn bridges(&self, after: Option<BridgeId>, limit: usize) -> Result<BridgesPage, ClientError> {
+        self.get(&page("/v1/bridges", "after", after, limit))
+    }
+
+    /// Where a bridge stands.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn bridge(&self, bridge: &BridgeId) -> Result<BridgeView, ClientError> {
+        self.get(&format!("/v1/bridges/{bridge}"))
+    }
+
+    /// What became of a lock of a bridge.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn lock(&self, bridge: &BridgeId, nonce: u64) -> Result<LockView, ClientError> {
+        self.get(&format!("/v1/bridges/{bridge}/locks/{nonce}"))
+    }
+
+    /// Some entries of the outbox from `from` on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn outbox(&self, from: u64, limit: usize) -> Result<OutboxPage, ClientError> {
+        self.get(&page("/v1/outbox", "from", Some(from), limit))
+    }
+
+    /// The entries of the outbox that a transition made.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn outbox_of(&self, transition: &TransitionId) -> Result<OutboxPage, ClientError> {
+        self.get(&format!("/v1/outbox?transition={transition}"))
+    }
+
+    /// An entry of the outbox.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn outbox_entry(&self, index: u64) -> Result<OutboxEntryView, ClientError> {
+        self.get(&format!("/v1/outbox/{index}"))
+    }
+
+    /// A proof of an entry of the outbox at the last checkpoint, which must cover it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the code `not_checkpointed` until a checkpoint covers the entry.
+    pub fn prove_outbox(&self, index: u64) -> Result<OutboxProofView, ClientError> {
+        self.get(&format!("/v1/outbox/{index}/proof"))
+    }
+
+    /// The hashes that show that the outbox of `to` entries continues that of `from`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn outbox_consistency(&self, from: u64, to: u64) -> Result<ConsistencyView, ClientError> {
+        self.get(&format!("/v1/outbox/consistency?from={from}&to={to}"))
     }
 
     /// Who keeps the log besides the core node.

@@ -7,13 +7,13 @@
 //! The node checks all of that; see [`dsm_crypto::LastSigned`] for the record that a wallet keeps before it signs.
 
 use dsm_abi::{
-    AccountId, CreditId, Digest, Field, HoldId, HoldKind, NetworkId, PolicyId, StateId, TokenId, Value,
-    encode,
+    AccountId, BridgeId, CreditId, Digest, Field, HoldId, HoldKind, NetworkId, PolicyId, StateId, TokenId,
+    Value, encode,
 };
 use dsm_core::{
-    Attestation, Credential, CredentialPresentation, EvidenceProof, Genesis, KeyEntry, KeySet, Operation,
-    OperationKind, PublicKey, ShapeError, SignKind, Signature, SignedTransition, TokenTerms, Transition,
-    claims_tree, signing_message,
+    Advance, Attestation, BridgeConfig, Credential, CredentialPresentation, EvidenceProof, EvmLockProof,
+    FinalHeader, Genesis, KeyEntry, KeySet, Operation, OperationKind, PublicKey, ShapeError, SignKind,
+    Signature, SignedTransition, TokenTerms, Transition, block_message, claims_tree, signing_message,
 };
 use dsm_crypto::{SignError, Signer};
 
@@ -170,6 +170,67 @@ impl Draft {
     ) -> Draft {
         let method = method.to_owned();
         self.operation(actor, OperationKind::Invoke { token, policy_index, method, args })
+    }
+
+    /// Appends the opening of a bridge.
+    #[must_use]
+    pub fn open_bridge(self, actor: AccountId, config: BridgeConfig) -> Draft {
+        self.operation(actor, OperationKind::OpenBridge { config })
+    }
+
+    /// Appends headers that move a bridge's trusted set.
+    #[must_use]
+    pub fn advance_bridge(self, actor: AccountId, bridge: BridgeId, headers: Vec<Advance>) -> Draft {
+        self.operation(actor, OperationKind::AdvanceBridge { bridge, headers })
+    }
+
+    /// Appends two headers of one height, which freeze a bridge for good.
+    #[must_use]
+    pub fn convict_bridge(self, actor: AccountId, bridge: BridgeId, a: FinalHeader, b: FinalHeader) -> Draft {
+        self.operation(actor, OperationKind::ConvictBridge { bridge, a, b })
+    }
+
+    /// Appends the credit of a proven lock: the mint of its token to its recipient, and the proof. Where the token's
+    /// policy has to choose between equal locks, call its method `credit` instead.
+    #[must_use]
+    pub fn credit_lock(self, actor: AccountId, bridge: BridgeId, proof: EvmLockProof) -> Draft {
+        let (token, to) = (TokenId(proof.lock.token), AccountId(proof.lock.recipient));
+        let amount = proof.lock.amount;
+        self.mint(actor, token, to, amount).evidence(EvidenceProof::Bridge { bridge, proof })
+    }
+
+    /// Appends the refund of a proven lock whose deadline has passed, by the policy `wrapped` at `policy_index`.
+    #[must_use]
+    pub fn refund_lock(
+        self,
+        actor: AccountId,
+        policy_index: u8,
+        bridge: BridgeId,
+        proof: EvmLockProof,
+    ) -> Draft {
+        let (token, nonce) = (TokenId(proof.lock.token), proof.lock.nonce);
+        self.invoke(actor, token, policy_index, "refund", vec![Value::U64(nonce)])
+            .evidence(EvidenceProof::Bridge { bridge, proof })
+    }
+
+    /// Appends a withdrawal to an address on the EVM, by the policy `wrapped` at `policy_index`.
+    #[must_use]
+    pub fn withdraw(
+        self,
+        actor: AccountId,
+        token: TokenId,
+        policy_index: u8,
+        to: [u8; 20],
+        amount: u128,
+    ) -> Draft {
+        let args = vec![Value::Bytes(to.to_vec()), Value::U128(amount)];
+        self.invoke(actor, token, policy_index, "withdraw", args)
+    }
+
+    /// Appends an entry of the acting account to the outbox.
+    #[must_use]
+    pub fn emit(self, actor: AccountId, lane: u32, payload: Vec<u8>) -> Draft {
+        self.operation(actor, OperationKind::Emit { lane, payload })
     }
 
     /// Appends evidence for the policies.
@@ -338,6 +399,36 @@ pub fn attest(
     let message = signing_message(suite, network, SignKind::Attestation, &encode(&attestation));
     let signature = signer.sign(&message)?;
     Ok(EvidenceProof::Attestation { attestation, key, suite, signature })
+}
+
+/// States that a block of an EVM chain is final, as a key of a bridge's attestors.
+///
+/// # Errors
+/// [`SignError`].
+pub fn attest_block(
+    network: NetworkId,
+    bridge: BridgeId,
+    block_hash: [u8; 32],
+    signer: &dyn Signer,
+) -> Result<Vec<u8>, SignError> {
+    signer.sign(&block_message(network, &public_key(signer), bridge, block_hash))
+}
+
+/// The parameters of the policy `wrapped`.
+pub fn wrapped_params(
+    bridge: BridgeId,
+    home: u64,
+    asset: [u8; 20],
+    chain_id: u64,
+    contract: [u8; 20],
+) -> Vec<Value> {
+    vec![
+        Value::Digest(Digest(bridge.0)),
+        Value::U64(home),
+        Value::Bytes(asset.to_vec()),
+        Value::U64(chain_id),
+        Value::Bytes(contract.to_vec()),
+    ]
 }
 
 #[cfg(test)]

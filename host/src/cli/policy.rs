@@ -149,6 +149,7 @@ fn may(about: &Description) -> String {
             EvidenceKind::Credential => "credentials that issuers signed",
             EvidenceKind::HashPreimage => "preimages of digests",
             EvidenceKind::Attestation => "statements that keys signed",
+            EvidenceKind::BridgeProof => "locks on an EVM chain",
         })
         .collect();
     let foreign: Vec<String> = about

@@ -53,6 +53,9 @@ fn check_effects(effects: &[Effect]) -> Result<(), Fault> {
                 within(topic.len(), limit::TOPIC_BYTES_MAX, "a topic is too long")?;
                 within(payload.len(), limit::EVENT_BYTES_MAX, "an event is too long")?;
             }
+            Effect::Emit { payload, .. } => {
+                within(payload.len(), limit::EMIT_BYTES_MAX, "an outbox entry is too long")?;
+            }
             Effect::CreateHold { .. }
             | Effect::ExtendHold { .. }
             | Effect::ReleaseHold { .. }

@@ -106,4 +106,6 @@ pub enum EvidenceKind {
     HashPreimage,
     /// [`crate::Evidence::Attestation`].
     Attestation,
+    /// [`crate::Evidence::BridgeProof`].
+    BridgeProof,
 }

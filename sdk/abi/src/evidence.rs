@@ -1,6 +1,6 @@
 //! Evidence as a policy sees it: already verified by the host, never a caller's claim.
 
-use crate::{AccountId, Digest, Field, KeyId};
+use crate::{AccountId, BridgeId, Digest, Field, KeyId, TokenId};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -46,4 +46,59 @@ pub enum Evidence {
         /// At most 1,024 bytes.
         payload: Vec<u8>,
     },
+    /// A lock that stands in the storage of a bridge's contract on an EVM chain. Consumed once: the host demands
+    /// that exactly one mint of the transition credits it, or exactly one emission pays it back.
+    BridgeProof {
+        /// The bridge whose trusted set sealed the block.
+        bridge: BridgeId,
+        /// The EVM chain.
+        chain_id: u64,
+        /// The bridge's contract there.
+        contract: [u8; 20],
+        /// The lock's number in that contract.
+        nonce: u64,
+        /// 1 native coin, 2 ERC-20, 3 burn of wrapped units.
+        kind: u8,
+        /// What was locked; zero for the native coin.
+        asset: [u8; 20],
+        /// Who locked it.
+        sender: [u8; 20],
+        /// The token that it is to be credited in.
+        token: TokenId,
+        /// The account that it is to be credited to.
+        recipient: AccountId,
+        /// Base units that arrived in the contract.
+        amount: u128,
+        /// From then on it is not credited but refunded, in ms since the Unix epoch.
+        deadline_ms: u64,
+        /// What the contract stores for it.
+        commitment: Digest,
+        /// The block under whose state root it was proven.
+        height: u64,
+        /// What the block's finality rests on.
+        trust: Trust,
+    },
+}
+
+/// What the finality of a bridge's blocks rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Trust {
+    /// Seals of a quorum of QBFT validators, named by the blocks themselves.
+    Qbft,
+    /// The same, with validators that a contract of the chain names.
+    QbftContract,
+    /// Statements of k of n keys: nothing that the chain itself signed.
+    Attested,
+}
+
+impl Trust {
+    /// The word for it in answers, metrics and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Trust::Qbft => "qbft",
+            Trust::QbftContract => "qbft-contract",
+            Trust::Attested => "attested",
+        }
+    }
 }

@@ -76,6 +76,8 @@ ids! {
     HoldId
     /// A network: the digest of its genesis. Every signature is bound to one.
     NetworkId
+    /// A bridge to an EVM chain: the digest of its configuration, first trusted set included.
+    BridgeId
 }
 
 impl StateId {

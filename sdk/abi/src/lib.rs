@@ -25,10 +25,10 @@ pub use codec::{DecodeError, decode, encode};
 pub use describe::{
     Argument, DenialCode, Description, EvidenceKind, ForeignRead, ForeignTarget, Method, Parameter,
 };
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Trust};
 pub use id::{
-    AccountId, CreditId, Digest, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId, TokenStateId,
-    TransitionId,
+    AccountId, BridgeId, CreditId, Digest, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId,
+    TokenStateId, TransitionId,
 };
 pub use input::{
     Action, ForeignBalance, Hold, HoldKind, Input, Leg, Party, SignedKey, Signer, TokenView, ViewInput,
@@ -40,3 +40,9 @@ pub use verdict::{Answer, Denial, Effect, Field, Verdict};
 
 /// The version of the interface between policy and host that this crate describes.
 pub const ABI_VERSION: u8 = 1;
+
+/// The lanes of the outbox.
+pub mod lane {
+    /// Contracts on an EVM chain.
+    pub const EVM: u32 = 1;
+}

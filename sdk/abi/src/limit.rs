@@ -26,6 +26,8 @@ pub const HINT_BYTES_MAX: usize = 256;
 pub const TOPIC_BYTES_MAX: usize = 64;
 /// Bytes of an event's payload.
 pub const EVENT_BYTES_MAX: usize = 1024;
+/// Bytes of an outbox entry's payload.
+pub const EMIT_BYTES_MAX: usize = 1024;
 /// Operations of one transition.
 pub const OPERATIONS_MAX: usize = 16;
 /// Legs that the requests of policies may add to a transition.

@@ -115,6 +115,14 @@ pub enum Effect {
         /// Base units.
         amount: u128,
     },
+    /// Appends an entry to the outbox, which other chains read by proof. The host writes the token, the acting
+    /// account and the transition into it.
+    Emit {
+        /// Whom it is for: see [`crate::lane`].
+        lane: u32,
+        /// At most [`crate::limit::EMIT_BYTES_MAX`] bytes.
+        payload: Vec<u8>,
+    },
 }
 
 /// A named value in the answer to a query.

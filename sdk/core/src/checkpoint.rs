@@ -27,6 +27,12 @@ pub struct Checkpoint {
     pub tokens_root: Digest,
     /// Root over all unclaimed credits.
     pub credits_root: Digest,
+    /// Root over the states of all bridges.
+    pub bridges_root: Digest,
+    /// Root of the outbox, by keccak-256; zero while it is empty.
+    pub outbox_root: Digest,
+    /// Entries of the outbox.
+    pub outbox_size: u64,
     /// The time of the checkpoint before, in ms since the Unix epoch.
     pub from_ms: u64,
     /// The time of the last transition that it covers, in ms since the Unix epoch.
@@ -248,6 +254,8 @@ impl Ledger {
         log_digest: Digest,
     ) -> (Checkpoint, Snapshot) {
         let (network, to_ms) = (self.network(), self.time_ms());
+        let (outbox_root, outbox_size) = (self.outbox().root(), self.outbox().size());
+        let bridges_root = self.bridges_root();
         let (accounts, tokens, credits) = self.tries();
         let roots = Checkpoint {
             network,
@@ -257,6 +265,9 @@ impl Ledger {
             accounts_root: accounts.root(),
             tokens_root: tokens.root(),
             credits_root: credits.root(),
+            bridges_root,
+            outbox_root,
+            outbox_size,
             from_ms: 0,
             to_ms,
             parent: Digest::default(),

@@ -1,10 +1,14 @@
 //! Evidence as it travels inside a transition: signed by others, verified by the host, shown to policies.
 
-use crate::{KeySet, KeySetId, SignKind, VerifiedEvidence, hash, merkle, signing_message, tag};
+use crate::bridge::{Judged, verify_lock};
+use crate::{
+    BridgeError, EvmLockProof, KeySet, KeySetId, SignKind, VerifiedEvidence, hash, merkle, signing_message,
+    tag,
+};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
-    AccountId, Digest, Evidence, Field, NetworkId, SignatureError, Suite, VerifySignature, encode,
+    AccountId, BridgeId, Digest, Evidence, Field, NetworkId, SignatureError, Suite, VerifySignature, encode,
 };
 
 /// Bytes of an attestation's payload or of a preimage.
@@ -101,6 +105,13 @@ pub enum EvidenceProof {
         /// The signature over the statement.
         signature: Vec<u8>,
     },
+    /// A lock in the storage of a bridge's contract. Consumed once.
+    Bridge {
+        /// The bridge.
+        bridge: BridgeId,
+        /// The proof.
+        proof: EvmLockProof,
+    },
 }
 
 /// Why evidence does not count.
@@ -124,6 +135,9 @@ pub enum EvidenceError {
     /// The preimage does not hash to the digest.
     #[error("the preimage does not hash to the digest")]
     Preimage,
+    /// The proof of a lock shows none.
+    #[error("{0}")]
+    Bridge(BridgeError),
 }
 
 /// The root and, for each claim, its disclosure: what an issuer computes before it signs.
@@ -152,6 +166,8 @@ pub(crate) struct EvidenceContext<'a> {
     pub(crate) network: NetworkId,
     pub(crate) keys: &'a dyn crate::KeyDirectory,
     pub(crate) verifier: Option<&'a dyn VerifySignature>,
+    /// The headers of bridges that were judged so far.
+    pub(crate) judged: core::cell::RefCell<Judged>,
 }
 
 impl EvidenceProof {
@@ -161,6 +177,9 @@ impl EvidenceProof {
             EvidenceProof::HashPreimage(preimage) => verify_preimage(preimage, context),
             EvidenceProof::Attestation { attestation, key, suite, signature } => {
                 verify_attestation(attestation, (*key, *suite, signature), context)
+            }
+            EvidenceProof::Bridge { bridge, proof } => {
+                verify_lock(*bridge, proof, context).map_err(EvidenceError::Bridge)
             }
         }
     }
@@ -207,6 +226,7 @@ fn verify_credential(
         signed_by: Some((credential.issuer, set_id)),
         expires_ms: Some(credential.expires_ms),
         nullifier: None,
+        sealed: None,
     })
 }
 
@@ -234,6 +254,7 @@ fn verify_preimage(
             tag::NULLIFIER,
             &[b"preimage", &preimage.algorithm.to_le_bytes(), &preimage.digest.0],
         )),
+        sealed: None,
     })
 }
 
@@ -263,6 +284,7 @@ fn verify_attestation(
         signed_by: Some((attestation.account, set_id)),
         expires_ms: None,
         nullifier: Some(hash(tag::NULLIFIER, &[b"attestation", &bytes])),
+        sealed: None,
     })
 }
 

@@ -81,6 +81,12 @@ pub mod tag {
     pub const TOPOLOGY: &str = "topology";
     /// The digests in a range of blobs.
     pub const RANGE: &str = "range";
+    /// A bridge's configuration.
+    pub const BRIDGE: &str = "bridge";
+    /// Where a bridge stands.
+    pub const BRIDGE_STATE: &str = "bridge-state";
+    /// A bridge's trusted set.
+    pub const BRIDGE_SET: &str = "bridge-set";
 }
 
 /// Merkle trees of the shape of RFC 6962 section 2.1, with tagged BLAKE3 in place of prefixed SHA-256.

@@ -193,7 +193,11 @@ impl Ledger {
             | OperationKind::Precommit { .. }
             | OperationKind::Recover { .. }
             | OperationKind::Revoke
-            | OperationKind::Publish { .. } => (TokenId::NONE, Action::Other),
+            | OperationKind::Publish { .. }
+            | OperationKind::OpenBridge { .. }
+            | OperationKind::AdvanceBridge { .. }
+            | OperationKind::ConvictBridge { .. }
+            | OperationKind::Emit { .. } => (TokenId::NONE, Action::Other),
             OperationKind::CreateToken { .. } => {
                 let terms = terms_of(operation).expect("matched as CreateToken");
                 let token = terms.token();
@@ -513,7 +517,8 @@ fn request(effect: &Effect) -> Option<(Option<AccountId>, Action)> {
         | Effect::ExecuteHold { .. }
         | Effect::Event { .. }
         | Effect::Freeze { .. }
-        | Effect::Unfreeze { .. } => None,
+        | Effect::Unfreeze { .. }
+        | Effect::Emit { .. } => None,
     }
 }
 
@@ -522,6 +527,7 @@ fn kind_of(evidence: &Evidence) -> EvidenceKind {
         Evidence::Credential { .. } => EvidenceKind::Credential,
         Evidence::HashPreimage { .. } => EvidenceKind::HashPreimage,
         Evidence::Attestation { .. } => EvidenceKind::Attestation,
+        Evidence::BridgeProof { .. } => EvidenceKind::BridgeProof,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::settle::{AccountChange, TokenChange};
 use crate::{
-    Account, AccountState, Changes, Compact, Event, KeyDirectory, KeySet, KeySetId, NetworkGenesis,
-    PolicyEffects, SignedTransition, StateSpace, Status, Token, TokenState, Trie, hash, tag,
+    Account, AccountState, BridgeState, Changes, Compact, Event, KeyDirectory, KeySet, KeySetId, LockUse,
+    NetworkGenesis, Outbox, OutboxEntry, PolicyEffects, SignedTransition, StateSpace, Status, Token,
+    TokenState, Trie, hash, tag,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +14,8 @@ use alloc::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use core::ops::Bound::{Excluded, Included, Unbounded};
 use dsm_abi::{
-    AccountId, CreditId, Description, Digest, Hold, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId,
-    TransitionId, encode,
+    AccountId, BridgeId, CreditId, Description, Digest, Hold, HoldId, KeyId, NetworkId, PolicyId, StateId,
+    TokenId, TransitionId, encode,
 };
 
 /// Units that wait for their recipient to claim them.
@@ -90,6 +91,23 @@ pub struct Applied {
     pub effects: Vec<PolicyEffects>,
     /// Descriptions of the policies it published, in the order of its operations.
     pub published: Vec<Description>,
+    /// Where the bridges that it moved now stand.
+    pub bridges: Vec<Arc<BridgeState>>,
+    /// The locks of bridges that it used.
+    pub locks: Vec<UsedLock>,
+    /// What it put into the outbox.
+    pub emitted: Vec<OutboxEntry>,
+}
+
+/// A lock of a bridge with what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedLock {
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The lock's number in the bridge's contract.
+    pub nonce: u64,
+    /// What became of it.
+    pub use_of: LockUse,
 }
 
 /// Every account and token at its head.
@@ -104,6 +122,10 @@ pub struct Ledger {
     inboxes: BTreeSet<(AccountId, CreditId)>,
     hold_owners: BTreeMap<HoldId, AccountId>,
     consumed: BTreeSet<Digest>,
+    bridges: BTreeMap<BridgeId, Arc<BridgeState>>,
+    bridge_states: Trie<Compact>,
+    locks: BTreeMap<(BridgeId, u64), LockUse>,
+    outbox: Outbox,
     account_heads: Trie<Compact>,
     token_heads: Trie<Compact>,
     credit_leaves: Trie<Compact>,
@@ -128,6 +150,10 @@ impl KeyDirectory for Ledger {
     fn key_ids(&self, account: &AccountId) -> Option<Arc<[KeyId]>> {
         Some(Arc::clone(&self.accounts.get(account)?.key_ids))
     }
+
+    fn bridge(&self, bridge: &BridgeId) -> Option<Arc<BridgeState>> {
+        self.bridges.get(bridge).cloned()
+    }
 }
 
 impl Ledger {
@@ -143,6 +169,10 @@ impl Ledger {
             inboxes: BTreeSet::new(),
             hold_owners: BTreeMap::new(),
             consumed: BTreeSet::new(),
+            bridges: BTreeMap::new(),
+            bridge_states: Trie::default(),
+            locks: BTreeMap::new(),
+            outbox: Outbox::default(),
             account_heads: Trie::default(),
             token_heads: Trie::default(),
             credit_leaves: Trie::default(),
@@ -198,6 +228,33 @@ impl Ledger {
     /// All published policies, in order.
     pub fn policies(&self) -> impl ExactSizeIterator<Item = &PolicyRecord> {
         self.policies.values()
+    }
+
+    /// Where a bridge stands.
+    pub fn bridge_state(&self, bridge: &BridgeId) -> Option<&BridgeState> {
+        self.bridges.get(bridge).map(Arc::as_ref)
+    }
+
+    /// The bridges behind `after`, in order of their ids.
+    pub fn bridges_after(
+        &self,
+        after: Option<BridgeId>,
+    ) -> impl Iterator<Item = (&BridgeId, &Arc<BridgeState>)> {
+        self.bridges.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    /// What became of a lock, if a transition used it.
+    pub fn lock_use(&self, bridge: &BridgeId, nonce: u64) -> Option<&LockUse> {
+        self.locks.get(&(*bridge, nonce))
+    }
+
+    /// What policies and accounts said to other chains.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn bridges_root(&mut self) -> Digest {
+        self.bridge_states.root()
     }
 
     /// A credit that waits.
@@ -264,7 +321,7 @@ impl Ledger {
 
     /// Moves the heads. Cannot fail: [`Ledger::settle`] checked everything against this same state.
     pub fn commit(&mut self, changes: Changes) -> Applied {
-        let Changes { verified, time_ms, effects, published, accounts, tokens, .. } = changes;
+        let Changes { verified, time_ms, effects, published, accounts, tokens, locks, .. } = changes;
         let transition = verified.id();
         self.time_ms = time_ms;
         self.consumed.extend(changes.nullifiers);
@@ -283,6 +340,16 @@ impl Ledger {
             tokens.into_iter().map(|(token, change)| self.move_token(token, change, transition)).collect();
         let descriptions = published.iter().map(|record| (*record.description).clone()).collect();
         self.policies.extend(published.into_iter().map(|record| (record.policy, record)));
+        let bridges: Vec<_> =
+            changes.bridges.into_iter().map(|(id, state)| self.move_bridge(id, state)).collect();
+        for used in &locks {
+            self.locks.insert((used.bridge, used.nonce), used.use_of);
+        }
+        let emitted: Vec<OutboxEntry> = changes
+            .emissions
+            .into_iter()
+            .map(|emission| self.outbox.append(self.network, transition, emission))
+            .collect();
         Applied {
             transition,
             time_ms,
@@ -295,7 +362,17 @@ impl Ledger {
             signed: verified.into_signed(),
             effects,
             published: descriptions,
+            bridges,
+            locks,
+            emitted,
         }
+    }
+
+    fn move_bridge(&mut self, id: BridgeId, state: BridgeState) -> Arc<BridgeState> {
+        let state = Arc::new(state);
+        self.bridge_states.insert(id.0, state.digest());
+        self.bridges.insert(id, Arc::clone(&state));
+        state
     }
 
     fn put_credit(&mut self, credit: Credit) {

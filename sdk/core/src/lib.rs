@@ -11,6 +11,7 @@
 extern crate alloc;
 
 mod account;
+mod bridge;
 mod checkpoint;
 mod equivocation;
 mod evidence;
@@ -19,6 +20,7 @@ mod judge;
 mod key;
 mod ledger;
 mod link;
+mod outbox;
 mod record;
 mod refusal;
 mod settle;
@@ -30,6 +32,11 @@ mod trie;
 mod verify;
 
 pub use account::{Account, AccountState, Precommitment, Status};
+pub use bridge::{
+    ATTESTORS_MAX, Address, Advance, BridgeConfig, BridgeConfigError, BridgeError, BridgeState, Conviction,
+    EvmLockProof, FinalHeader, Finality, Lock, LockKind, LockUse, VALIDATORS_MAX, ValidatorSetProof,
+    block_message,
+};
 pub use checkpoint::{
     AccountProof, AssetProof, Checkpoint, CheckpointSignature, ProofError, SignedCheckpoint, Snapshot,
     TokenProof,
@@ -42,7 +49,8 @@ pub use evidence::{
 pub use hash::{hash, merkle, tag};
 pub use judge::{Approved, Judge, Judgement, NoVerdict, PolicyEffects, ViewCall};
 pub use key::{KeyEntry, KeySet, KeySetError, KeySetId, PublicKey, Recovery, SignedBy};
-pub use ledger::{Applied, Credit, Ledger, PolicyRecord, Totals};
+pub use ledger::{Applied, Credit, Ledger, PolicyRecord, Totals, UsedLock};
+pub use outbox::{Outbox, OutboxEntry, OutboxProof};
 pub use record::{Accepted, Entry, NetworkGenesis, RecordError};
 pub use refusal::Refusal;
 pub use settle::{Changes, Event};

@@ -1,7 +1,8 @@
 //! The link check: does the transition continue the chains of its signers, now?
 
-use crate::{Ledger, Refusal, SignedBy, Status, VerifiedTransition};
+use crate::{BridgeState, Ledger, Refusal, SignedBy, Status, VerifiedTransition};
 use alloc::collections::BTreeSet;
+use dsm_abi::{BridgeId, Digest, Evidence};
 
 impl Ledger {
     /// Checks time, heads, keys, precommitments and evidence against the present heads.
@@ -17,7 +18,36 @@ impl Ledger {
         if time_ms >= valid_until_ms {
             return Err(Refusal::Expired { valid_until_ms, time_ms });
         }
-        self.check_evidence(verified, time_ms)
+        self.check_evidence(verified, time_ms)?;
+        self.check_bridge_moves(verified, time_ms)
+    }
+
+    /// Checks that what judged the seals of each header still does, and that the blocks' times fit.
+    fn check_bridge_moves(&self, verified: &VerifiedTransition, time_ms: u64) -> Result<(), Refusal> {
+        for found in verified.bridge_moves() {
+            let state = self.check_trust(found.bridge, found.set, time_ms)?;
+            for time_s in &found.times_s {
+                check_drift(found.bridge, state, *time_s, time_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bridge, if it is not frozen, still has the trusted set `set`, and is within its trusting period.
+    fn check_trust(&self, bridge: BridgeId, set: Digest, time_ms: u64) -> Result<&BridgeState, Refusal> {
+        let state = self.bridge_state(&bridge).ok_or(Refusal::UnknownBridge(bridge))?;
+        if state.frozen.is_some() {
+            return Err(Refusal::BridgeFrozen(bridge));
+        }
+        if state.set() != set {
+            return Err(Refusal::BridgeMoved(bridge));
+        }
+        match state.trusted_until_ms() {
+            Some(until_ms) if time_ms >= until_ms => {
+                Err(Refusal::BridgeExpired { bridge, until_ms, time_ms })
+            }
+            Some(_) | None => Ok(state),
+        }
     }
 
     fn check_parent(
@@ -61,6 +91,7 @@ impl Ledger {
 
     fn check_evidence(&self, verified: &VerifiedTransition, time_ms: u64) -> Result<(), Refusal> {
         let mut consumed = BTreeSet::new();
+        let mut locks = BTreeSet::new();
         for (index, evidence) in verified.evidence().iter().enumerate() {
             if let Some(expires_ms) = evidence.expires_ms
                 && time_ms >= expires_ms
@@ -81,7 +112,26 @@ impl Ledger {
             {
                 return Err(Refusal::EvidenceConsumed { index });
             }
+            if let Some(sealed) = evidence.sealed {
+                let state = self.check_trust(sealed.bridge, sealed.set, time_ms)?;
+                check_drift(sealed.bridge, state, sealed.block_s, time_ms)?;
+            }
+            // One number of one bridge is one lock, whatever token it names.
+            if let Evidence::BridgeProof { bridge, nonce, .. } = &evidence.view
+                && (self.lock_use(bridge, *nonce).is_some() || !locks.insert((*bridge, *nonce)))
+            {
+                return Err(Refusal::EvidenceConsumed { index });
+            }
         }
         Ok(())
+    }
+}
+
+fn check_drift(bridge: BridgeId, state: &BridgeState, block_s: u64, time_ms: u64) -> Result<(), Refusal> {
+    match state.clock_drift_s() {
+        Some(drift_s) if block_s > (time_ms / 1000).saturating_add(drift_s) => {
+            Err(Refusal::BlockFromFuture { bridge, block_s, time_ms })
+        }
+        Some(_) | None => Ok(()),
     }
 }

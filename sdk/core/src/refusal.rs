@@ -1,7 +1,7 @@
 //! Why a verified transition is not accepted. Every variant has a stable code; none changes anything.
 
 use alloc::string::String;
-use dsm_abi::{AccountId, CreditId, Denial, Digest, HoldId, PolicyId, StateId, TokenId, ValueType};
+use dsm_abi::{AccountId, BridgeId, CreditId, Denial, Digest, HoldId, PolicyId, StateId, TokenId, ValueType};
 
 /// Why a verified transition is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -230,6 +230,84 @@ pub enum Refusal {
     /// The node could not reach a verdict. Not a refusal of the transition: the same bytes may be tried again.
     #[error("no verdict: {0}")]
     NoVerdict(String),
+    /// The bridge does not exist.
+    #[error("bridge {0} does not exist")]
+    UnknownBridge(BridgeId),
+    /// The bridge exists already.
+    #[error("bridge {0} exists already")]
+    BridgeExists(BridgeId),
+    /// The bridge's trusted set sealed two blocks of one height: nothing of it is believed any more.
+    #[error("bridge {0} is frozen")]
+    BridgeFrozen(BridgeId),
+    /// The bridge's trusted set changed while the transition was on its way: prove it again.
+    #[error("the trusted set of bridge {0} changed while the transition was on its way")]
+    BridgeMoved(BridgeId),
+    /// No newer block moved the bridge within its trusting period.
+    #[error("bridge {bridge} is trusted until {until_ms} ms, it is {time_ms} ms")]
+    BridgeExpired {
+        /// The bridge.
+        bridge: BridgeId,
+        /// When its trust ended.
+        until_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// A block is further ahead of the sequencer's time than the bridge allows.
+    #[error("a block of bridge {bridge} is of {block_s} s, it is {time_ms} ms")]
+    BlockFromFuture {
+        /// The bridge.
+        bridge: BridgeId,
+        /// The block's time in seconds.
+        block_s: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// A header does not lead further than the bridge already is.
+    #[error("bridge {bridge} is at block {height}, the header is of block {found}")]
+    BlockNotNewer {
+        /// The bridge.
+        bridge: BridgeId,
+        /// Where it is.
+        height: u64,
+        /// The header's block.
+        found: u64,
+    },
+    /// A proven lock is answered by nothing: no mint of its token, recipient and amount, after its deadline no
+    /// refund.
+    #[error("evidence {index}: the transition does nothing with this lock")]
+    LockUnanswered {
+        /// The evidence's position.
+        index: usize,
+    },
+    /// A proven lock is answered more than once.
+    #[error("evidence {index}: the transition answers this lock more than once")]
+    LockAnsweredTwice {
+        /// The evidence's position.
+        index: usize,
+    },
+    /// A lock is credited after its deadline: from then on it can only be refunded.
+    #[error("evidence {index}: the lock could be credited until {deadline_ms} ms, it is {time_ms} ms")]
+    LockPastDeadline {
+        /// The evidence's position.
+        index: usize,
+        /// The deadline.
+        deadline_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// A lock is refunded before its deadline.
+    #[error("evidence {index}: the lock can be refunded from {deadline_ms} ms on, it is {time_ms} ms")]
+    LockNotDue {
+        /// The evidence's position.
+        index: usize,
+        /// The deadline.
+        deadline_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// A policy emits a refund of a lock that the transition does not prove.
+    #[error("a policy of {0} refunds a lock that the transition does not prove")]
+    RefundWithoutProof(TokenId),
     /// The rules would have broken conservation. Never seen; checked all the same.
     #[error("conservation of {0} would break")]
     Conservation(TokenId),
@@ -273,6 +351,18 @@ impl Refusal {
             Refusal::Denied { .. } => "policy_denied",
             Refusal::Fault { .. } => "policy_fault",
             Refusal::NoVerdict(_) => "no_verdict",
+            Refusal::UnknownBridge(_) => "unknown_bridge",
+            Refusal::BridgeExists(_) => "bridge_exists",
+            Refusal::BridgeFrozen(_) => "bridge_frozen",
+            Refusal::BridgeMoved(_) => "bridge_moved",
+            Refusal::BridgeExpired { .. } => "bridge_expired",
+            Refusal::BlockFromFuture { .. } => "block_from_future",
+            Refusal::BlockNotNewer { .. } => "block_not_newer",
+            Refusal::LockUnanswered { .. } => "lock_unanswered",
+            Refusal::LockAnsweredTwice { .. } => "lock_answered_twice",
+            Refusal::LockPastDeadline { .. } => "lock_past_deadline",
+            Refusal::LockNotDue { .. } => "lock_not_due",
+            Refusal::RefundWithoutProof(_) => "refund_without_proof",
             Refusal::Conservation(_) => "conservation",
         }
     }

@@ -3,10 +3,12 @@
 //! Everything is checked against the state before the transition: what leaves an account or is newly held in it
 //! must be available beforehand, so the order of operations never matters.
 
+use crate::bridge::BridgeVerdict;
 use crate::judge::terms_of;
 use crate::{
-    Approved, Credit, Genesis, KeySet, Ledger, Operation, OperationKind, PolicyEffects, PolicyRecord,
-    Precommitment, Refusal, SignedBy, Status, TokenTerms, VerifiedTransition, hash, relationship_key, tag,
+    Approved, BridgeState, Conviction, Credit, Genesis, KeySet, Ledger, LockUse, Operation, OperationKind,
+    PolicyEffects, PolicyRecord, Precommitment, Refusal, SignedBy, Status, TokenTerms, UsedLock,
+    VerifiedTransition, hash, relationship_key, tag,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +16,12 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+use core::cmp::Ordering;
 use dsm_abi::{
-    AccountId, Action, CreditId, Digest, Effect, Hold, HoldId, HoldKind, Leg, PolicyId, TokenId,
-    TransitionId, encode, limit,
+    AccountId, Action, BridgeId, CreditId, Digest, Effect, Evidence, Hold, HoldId, HoldKind, Leg, PolicyId,
+    TokenId, TransitionId, encode, lane, limit,
 };
+use dsm_evm_proof::{Payload, REFUND_TAG, Refund};
 
 /// An entry of the event stream that a policy added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,18 @@ pub struct Changes {
     pub(crate) claimed: BTreeSet<CreditId>,
     pub(crate) nullifiers: Vec<Digest>,
     pub(crate) events: Vec<Event>,
+    pub(crate) bridges: BTreeMap<BridgeId, BridgeState>,
+    pub(crate) locks: Vec<UsedLock>,
+    pub(crate) emissions: Vec<Emission>,
+}
+
+/// An entry for the outbox that has no place there yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Emission {
+    pub(crate) lane: u32,
+    pub(crate) token: TokenId,
+    pub(crate) actor: AccountId,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Ledger {
@@ -95,6 +111,9 @@ impl Ledger {
                 settlement.operation(operation, leg)?;
             }
         }
+        for found in verified.bridge_moves() {
+            settlement.move_bridge(found.bridge, found.verdict.clone())?;
+        }
         for given in &effects {
             let actor = settlement.author(given, &legs)?;
             for effect in &given.effects {
@@ -102,7 +121,11 @@ impl Ledger {
             }
         }
         settlement.check_sums()?;
-        let Settlement { published, accounts, tokens, new_credits, claimed, events, .. } = settlement;
+        let direct = &legs[..verified.transition().operations.len()];
+        let locks = Answers::of(direct, &effects).check(&verified, time_ms)?;
+        let Settlement {
+            published, accounts, tokens, new_credits, claimed, events, bridges, emissions, ..
+        } = settlement;
         let nullifiers = verified.evidence().iter().filter_map(|evidence| evidence.nullifier).collect();
         Ok(Changes {
             verified,
@@ -115,6 +138,9 @@ impl Ledger {
             claimed,
             nullifiers,
             events,
+            bridges,
+            locks,
+            emissions,
         })
     }
 }
@@ -135,6 +161,8 @@ struct Settlement<'a> {
     ended: BTreeSet<HoldId>,
     holds: u16,
     events: Vec<Event>,
+    bridges: BTreeMap<BridgeId, BridgeState>,
+    emissions: Vec<Emission>,
 }
 
 impl<'a> Settlement<'a> {
@@ -158,6 +186,8 @@ impl<'a> Settlement<'a> {
             ended: BTreeSet::new(),
             holds: 0,
             events: Vec::new(),
+            bridges: BTreeMap::new(),
+            emissions: Vec::new(),
         }
     }
 
@@ -174,10 +204,7 @@ impl<'a> Settlement<'a> {
         let actor = operation.actor;
         let token = leg.token;
         match &leg.action {
-            Action::Other => {
-                self.own_account(operation);
-                Ok(())
-            }
+            Action::Other => self.own_account(operation),
             Action::Create => {
                 let terms = terms_of(operation).ok_or(Refusal::UnknownToken(token))?;
                 if self.tokens.contains_key(&token) {
@@ -229,7 +256,7 @@ impl<'a> Settlement<'a> {
     }
 
     /// Operations about the acting account itself.
-    fn own_account(&mut self, operation: &Operation) {
+    fn own_account(&mut self, operation: &Operation) -> Result<(), Refusal> {
         let change = self.account(operation.actor);
         match &operation.kind {
             OperationKind::CreateAccount { genesis } => change.created = Some(genesis.clone()),
@@ -240,6 +267,13 @@ impl<'a> Settlement<'a> {
                 change.precommitment = Some(Precommitment { shape: *shape, until_ms: *until_ms });
             }
             OperationKind::Revoke => change.status = Some(Status::Revoked),
+            OperationKind::OpenBridge { config } => {
+                let state = BridgeState::new(config.clone(), self.time_ms);
+                return self.set_bridge(config.id(), state, false);
+            }
+            OperationKind::Emit { lane, payload } => {
+                return self.emit(TokenId::NONE, 0, operation.actor, *lane, payload);
+            }
             OperationKind::Publish { .. }
             | OperationKind::CreateToken { .. }
             | OperationKind::Mint { .. }
@@ -249,8 +283,12 @@ impl<'a> Settlement<'a> {
             | OperationKind::Hold { .. }
             | OperationKind::Release { .. }
             | OperationKind::Execute { .. }
-            | OperationKind::Invoke { .. } => {}
+            | OperationKind::Invoke { .. }
+            // What their headers say is applied at once for all operations.
+            | OperationKind::AdvanceBridge { .. }
+            | OperationKind::ConvictBridge { .. } => {}
         }
+        Ok(())
     }
 
     /// The actor of the leg that the effects belong to. `judge` pairs effects, leg and policy; a damaged record
@@ -314,6 +352,7 @@ impl<'a> Settlement<'a> {
                 self.events.push(Event { token, policy_index, topic, payload });
                 Ok(())
             }
+            Effect::Emit { lane, payload } => self.emit(token, policy_index, actor, *lane, payload),
             Effect::Freeze { account } => self.freeze(given, *account, true),
             Effect::Unfreeze { account } => self.freeze(given, *account, false),
             Effect::Mint { to, amount } => {
@@ -331,6 +370,56 @@ impl<'a> Settlement<'a> {
                 self.debit(*from, token, *amount)?;
                 self.pay(token, *from, *to, *amount, Vec::new())
             }
+        }
+    }
+
+    fn emit(
+        &mut self,
+        token: TokenId,
+        policy_index: u8,
+        actor: AccountId,
+        lane: u32,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
+        if payload.len() > limit::EMIT_BYTES_MAX {
+            return Err(refuse("an outbox entry that is too long"));
+        }
+        if self.emissions.len() == crate::limit::EMISSIONS_MAX {
+            return Err(refuse("more outbox entries than a transition may make"));
+        }
+        self.emissions.push(Emission { lane, token, actor, payload: payload.to_vec() });
+        Ok(())
+    }
+
+    /// What verified headers say of a bridge; the link check has found that they still count.
+    fn move_bridge(&mut self, bridge: BridgeId, verdict: BridgeVerdict) -> Result<(), Refusal> {
+        let mut state = self.ledger.bridge_state(&bridge).ok_or(Refusal::UnknownBridge(bridge))?.clone();
+        match verdict {
+            BridgeVerdict::Advance { first, last, time_s, validators } => {
+                if first <= state.height {
+                    return Err(Refusal::BlockNotNewer { bridge, height: state.height, found: first });
+                }
+                state.height = last;
+                state.trusted_ms = state.trusted_ms.max(time_s.saturating_mul(1000));
+                state.validators = validators;
+            }
+            BridgeVerdict::Convict { height, a, b } => {
+                state.frozen = Some(Conviction { height, a, b, transition: self.id });
+            }
+        }
+        self.set_bridge(bridge, state, true)
+    }
+
+    fn set_bridge(&mut self, bridge: BridgeId, state: BridgeState, exists: bool) -> Result<(), Refusal> {
+        match self.ledger.bridge_state(&bridge) {
+            None if exists => return Err(Refusal::UnknownBridge(bridge)),
+            Some(_) if !exists => return Err(Refusal::BridgeExists(bridge)),
+            None | Some(_) => {}
+        }
+        match self.bridges.insert(bridge, state) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::UsedTwice),
         }
     }
 
@@ -559,6 +648,133 @@ impl<'a> Settlement<'a> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// What a transition does that can answer a proven lock.
+struct Answers {
+    /// Mints, of operations and of requests.
+    mints: BTreeMap<(TokenId, AccountId, u128), usize>,
+    /// Refunds that policies emit, by token and payload.
+    refunds: BTreeMap<(TokenId, Vec<u8>), usize>,
+}
+
+impl Answers {
+    fn of(direct: &[Leg], effects: &[PolicyEffects]) -> Answers {
+        let mut answers = Answers { mints: BTreeMap::new(), refunds: BTreeMap::new() };
+        for leg in direct {
+            if let Action::Mint { to, amount } = leg.action {
+                *answers.mints.entry((leg.token, to, amount)).or_default() += 1;
+            }
+        }
+        for given in effects {
+            for effect in &given.effects {
+                match effect {
+                    Effect::Mint { to, amount } => {
+                        *answers.mints.entry((given.token, *to, *amount)).or_default() += 1;
+                    }
+                    Effect::Emit { lane: lane::EVM, payload } if is_refund(payload) => {
+                        *answers.refunds.entry((given.token, payload.clone())).or_default() += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        answers
+    }
+
+    /// Demands of each proven lock that the transition credits it exactly once or, from its deadline on, refunds it
+    /// exactly once, and of each refund that it belongs to a proven lock. Evidence is used up with the transition, so
+    /// otherwise a stranger could burn a lock, or a fool his own.
+    fn check(mut self, verified: &VerifiedTransition, time_ms: u64) -> Result<Vec<UsedLock>, Refusal> {
+        let mut used = Vec::new();
+        let mut due: BTreeMap<(TokenId, AccountId, u128), usize> = BTreeMap::new();
+        let locks =
+            || verified.evidence().iter().enumerate().filter_map(|(index, one)| Lock::of(index, &one.view));
+        for lock in locks().filter(|lock| time_ms < lock.deadline_ms) {
+            *due.entry(lock.credit).or_default() += 1;
+        }
+        for lock in locks() {
+            let Lock { index, credit, deadline_ms, .. } = lock;
+            let minted = self.mints.get(&credit).copied().unwrap_or(0);
+            let due = due.get(&credit).copied().unwrap_or(0);
+            let refunded = self.refunds.remove(&(credit.0, lock.refund)).unwrap_or(0);
+            let credited = time_ms < deadline_ms;
+            let answers = if credited {
+                if refunded > 0 {
+                    return Err(Refusal::LockNotDue { index, deadline_ms, time_ms });
+                }
+                minted.cmp(&due)
+            } else {
+                if minted > due {
+                    return Err(Refusal::LockPastDeadline { index, deadline_ms, time_ms });
+                }
+                refunded.cmp(&1)
+            };
+            match answers {
+                Ordering::Less => return Err(Refusal::LockUnanswered { index }),
+                Ordering::Greater => return Err(Refusal::LockAnsweredTwice { index }),
+                Ordering::Equal => {}
+            }
+            let (token, commitment) = (credit.0, lock.commitment);
+            let use_of = LockUse { credited, token, commitment, transition: verified.id() };
+            used.push(UsedLock { bridge: lock.bridge, nonce: lock.nonce, use_of });
+        }
+        match self.refunds.pop_first() {
+            Some(((token, _), _)) => Err(Refusal::RefundWithoutProof(token)),
+            None => Ok(used),
+        }
+    }
+}
+
+/// A proven lock, as the host rule sees it.
+struct Lock {
+    index: usize,
+    bridge: BridgeId,
+    nonce: u64,
+    deadline_ms: u64,
+    commitment: Digest,
+    /// The token, the recipient and the amount of the mint that credits it.
+    credit: (TokenId, AccountId, u128),
+    /// The payload that refunds it.
+    refund: Vec<u8>,
+}
+
+impl Lock {
+    fn of(index: usize, evidence: &Evidence) -> Option<Lock> {
+        let Evidence::BridgeProof {
+            bridge,
+            chain_id,
+            contract,
+            nonce,
+            token,
+            recipient,
+            amount,
+            deadline_ms,
+            commitment,
+            ..
+        } = evidence
+        else {
+            return None;
+        };
+        Some(Lock {
+            index,
+            bridge: *bridge,
+            nonce: *nonce,
+            deadline_ms: *deadline_ms,
+            commitment: *commitment,
+            credit: (*token, *recipient, *amount),
+            refund: refund_payload(*chain_id, *contract, *nonce, commitment.0),
+        })
+    }
+}
+
+fn refund_payload(chain_id: u64, bridge: [u8; 20], nonce: u64, commitment: [u8; 32]) -> Vec<u8> {
+    Payload::Refund(Refund { chain_id, bridge, nonce, commitment }).encode()
+}
+
+/// Whether a contract could read the payload as a refund.
+fn is_refund(payload: &[u8]) -> bool {
+    payload.starts_with(&REFUND_TAG)
 }
 
 fn add(sums: &mut BTreeMap<TokenId, u128>, token: TokenId, amount: u128) -> Result<(), Refusal> {

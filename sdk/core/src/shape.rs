@@ -1,6 +1,6 @@
 //! What can be checked of a transition without any state: counts, sizes, order, amounts, names.
 
-use crate::{KeySet, KeySetError, OperationKind, Transition};
+use crate::{BridgeConfigError, KeySet, KeySetError, OperationKind, Transition};
 use alloc::vec::Vec;
 use dsm_abi::{AccountId, StateId, Value, limit as abi_limit};
 
@@ -27,6 +27,10 @@ pub mod limit {
     pub const WINDOW_MS_MAX: u64 = 24 * 60 * 60 * 1000;
     /// Decimal places.
     pub const DECIMALS_MAX: u8 = 18;
+    /// Headers of one step of a bridge: each with the seals of a hundred validators still fits.
+    pub const HEADERS_MAX: usize = 8;
+    /// Entries of the outbox that one transition may make: two for each operation.
+    pub const EMISSIONS_MAX: usize = 32;
 }
 
 /// Why a transition is malformed.
@@ -92,6 +96,14 @@ pub enum ShapeError {
         /// How many there are.
         found: usize,
     },
+    /// A bridge's configuration is malformed.
+    #[error("operation {operation}: {source}")]
+    Bridge {
+        /// The operation's position.
+        operation: usize,
+        /// Why.
+        source: BridgeConfigError,
+    },
     /// A transfer to oneself.
     #[error("operation {operation} transfers to its own account")]
     ToSelf {
@@ -114,6 +126,7 @@ impl ShapeError {
             ShapeError::NotAlone { .. } => "operation_not_alone",
             ShapeError::Field { .. } => "field_malformed",
             ShapeError::Evidence { .. } => "evidence_count",
+            ShapeError::Bridge { .. } => "bridge_malformed",
             ShapeError::ToSelf { .. } => "transfer_to_self",
         }
     }
@@ -191,6 +204,16 @@ impl Transition {
             OperationKind::Mint { amount, .. }
             | OperationKind::Burn { amount, .. }
             | OperationKind::Hold { amount, .. } => nonzero(*amount),
+            OperationKind::OpenBridge { config } => {
+                config.check(self.network).map_err(|source| ShapeError::Bridge { operation, source })
+            }
+            OperationKind::AdvanceBridge { headers, .. } => {
+                field((1..=limit::HEADERS_MAX).contains(&headers.len()), "headers")
+            }
+            OperationKind::ConvictBridge { .. } => Ok(()),
+            OperationKind::Emit { payload, .. } => {
+                field(payload.len() <= abi_limit::EMIT_BYTES_MAX, "payload")
+            }
             OperationKind::Invoke { method, args, .. } => {
                 field(!method.is_empty() && method.len() <= limit::METHOD_BYTES_MAX, "method")?;
                 field(fits(args), "args")

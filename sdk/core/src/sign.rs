@@ -22,6 +22,8 @@ pub enum SignKind {
     Topology = 6,
     /// How far a storage node's log is durable.
     Ack = 7,
+    /// That a block of an EVM chain is final: the body is the canonical bytes of `(BridgeId, block hash)`.
+    BridgeBlock = 8,
 }
 
 /// The exact bytes that a signature covers. `length` is the body's, a little-endian u64.

@@ -1,11 +1,11 @@
 //! Transitions: what accounts sign to move their chains forward, and the ids that follow from the bytes.
 
-use crate::{EvidenceProof, KeySet, SignedBy, hash, limit, tag};
+use crate::{Advance, BridgeConfig, EvidenceProof, FinalHeader, KeySet, SignedBy, hash, limit, tag};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
-    AccountId, CreditId, DecodeError, Digest, HoldId, HoldKind, KeyId, NetworkId, PolicyId, StateId, Suite,
-    TokenId, TransitionId, Value, decode, encode,
+    AccountId, BridgeId, CreditId, DecodeError, Digest, HoldId, HoldKind, KeyId, NetworkId, PolicyId,
+    StateId, Suite, TokenId, TransitionId, Value, decode, encode,
 };
 
 /// The first bytes of an account; their digest is its id.
@@ -153,6 +153,34 @@ pub enum OperationKind {
         method: String,
         /// Its arguments.
         args: Vec<Value>,
+    },
+    /// Makes a bridge. Anybody may: a token names the bridge that it believes.
+    OpenBridge {
+        /// What it is, for good.
+        config: BridgeConfig,
+    },
+    /// Moves a bridge's trusted set to that of newer blocks. Anybody may: the seals decide.
+    AdvanceBridge {
+        /// The bridge.
+        bridge: BridgeId,
+        /// 1 to [`limit::HEADERS_MAX`] headers of rising height.
+        headers: Vec<Advance>,
+    },
+    /// Freezes a bridge for good: its trusted set sealed two blocks of one height.
+    ConvictBridge {
+        /// The bridge.
+        bridge: BridgeId,
+        /// The one.
+        a: FinalHeader,
+        /// The other.
+        b: FinalHeader,
+    },
+    /// Appends an entry of the acting account to the outbox.
+    Emit {
+        /// Whom it is for: see [`dsm_abi::lane`].
+        lane: u32,
+        /// At most [`dsm_abi::limit::EMIT_BYTES_MAX`] bytes.
+        payload: Vec<u8>,
     },
 }
 

@@ -1,17 +1,18 @@
 //! From bytes to evidence: a [`VerifiedTransition`] exists only if every required signature verified.
 
+use crate::bridge::{BridgeMove, verify_move};
 use crate::evidence::EvidenceContext;
 use crate::{
-    EvidenceError, KeySet, KeySetId, ShapeError, SignKind, SignedBy, SignedTransition, Transition,
-    signing_message,
+    BridgeError, BridgeState, EvidenceError, KeySet, KeySetId, ShapeError, SignKind, SignedBy,
+    SignedTransition, Transition, signing_message,
 };
 use alloc::{sync::Arc, vec::Vec};
 use dsm_abi::{
-    AccountId, DecodeError, Digest, Evidence, KeyId, NetworkId, SignatureError, SignedKey, Suite,
+    AccountId, BridgeId, DecodeError, Digest, Evidence, KeyId, NetworkId, SignatureError, SignedKey, Suite,
     TransitionId, VerifySignature, encode,
 };
 
-/// Where keys are found: the head of each account.
+/// Where keys and trusted sets are found: the head of each account, the state of each bridge.
 pub trait KeyDirectory {
     /// The key set of `account` at its head, with its id.
     fn key_set(&self, account: &AccountId) -> Option<(KeySetId, Arc<KeySet>)>;
@@ -19,6 +20,12 @@ pub trait KeyDirectory {
     /// The ids of the keys in that set, in order, where they are remembered; without them they are hashed anew.
     fn key_ids(&self, account: &AccountId) -> Option<Arc<[KeyId]>> {
         let _ = account;
+        None
+    }
+
+    /// Where a bridge stands.
+    fn bridge(&self, bridge: &BridgeId) -> Option<Arc<BridgeState>> {
+        let _ = bridge;
         None
     }
 }
@@ -88,6 +95,14 @@ pub enum AdmitError {
     /// The account has no recovery keys.
     #[error("account {0} has no recovery keys")]
     NoRecovery(AccountId),
+    /// A header of a bridge does not count.
+    #[error("operation {operation}: {source}")]
+    Bridge {
+        /// The operation's position.
+        operation: usize,
+        /// Why.
+        source: BridgeError,
+    },
     /// A piece of evidence does not count.
     #[error("evidence {index}: {source}")]
     Evidence {
@@ -114,6 +129,8 @@ impl AdmitError {
             AdmitError::Signature { .. } => "bad_signature",
             AdmitError::MissingSignature { .. } => "missing_signature",
             AdmitError::NoRecovery(_) => "no_recovery_keys",
+            AdmitError::Bridge { source, .. }
+            | AdmitError::Evidence { source: EvidenceError::Bridge(source), .. } => source.code(),
             AdmitError::Evidence { .. } => "bad_evidence",
         }
     }
@@ -139,6 +156,17 @@ pub struct VerifiedEvidence {
     pub(crate) signed_by: Option<(AccountId, KeySetId)>,
     pub(crate) expires_ms: Option<u64>,
     pub(crate) nullifier: Option<Digest>,
+    pub(crate) sealed: Option<Sealed>,
+}
+
+/// What the proof of a lock was verified by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) bridge: BridgeId,
+    /// The trusted set that sealed the block: [`BridgeState::set`].
+    pub(crate) set: Digest,
+    /// The block's time in seconds since the Unix epoch.
+    pub(crate) block_s: u64,
 }
 
 /// A transition whose signatures and evidence verified under the key sets it names. Only the link check can
@@ -149,6 +177,7 @@ pub struct VerifiedTransition {
     signed: SignedTransition,
     signers: Vec<VerifiedSigner>,
     evidence: Vec<VerifiedEvidence>,
+    bridge_moves: Vec<BridgeMove>,
 }
 
 impl VerifiedTransition {
@@ -179,6 +208,10 @@ impl VerifiedTransition {
 
     pub(crate) fn evidence(&self) -> &[VerifiedEvidence] {
         &self.evidence
+    }
+
+    pub(crate) fn bridge_moves(&self) -> &[BridgeMove] {
+        &self.bridge_moves
     }
 
     /// A transition that this node verified before it wrote it to its own log.
@@ -241,15 +274,21 @@ fn admit(
     let signers = (0..transition.parents.len())
         .map(|index| admit_signer(&signed, index, &body, keys, verifier))
         .collect::<Result<Vec<_>, _>>()?;
-    let context = EvidenceContext { network, keys, verifier };
+    let context = EvidenceContext { network, keys, verifier, judged: Default::default() };
     let evidence = transition
         .evidence
         .iter()
         .enumerate()
         .map(|(index, proof)| proof.verify(&context).map_err(|source| AdmitError::Evidence { index, source }))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut bridge_moves = Vec::new();
+    for (operation, found) in transition.operations.iter().enumerate() {
+        let verified =
+            verify_move(&found.kind, &context).map_err(|source| AdmitError::Bridge { operation, source })?;
+        bridge_moves.extend(verified);
+    }
     let id = TransitionId(crate::hash(crate::tag::TRANSITION, &[&body]).0);
-    Ok(VerifiedTransition { id, signed, signers, evidence })
+    Ok(VerifiedTransition { id, signed, signers, evidence, bridge_moves })
 }
 
 fn check_signature_order(signed: &SignedTransition) -> Result<(), AdmitError> {

@@ -1,8 +1,8 @@
 //! What a policy sees while it judges one leg, and where it leaves its effects.
 
 use crate::abi::{
-    AccountId, Action, Digest, Effect, Evidence, Field, ForeignBalance, HoldId, HoldKind, Input, KeyId, Leg,
-    NetworkId, Party, Signer, TokenId, TokenView,
+    AccountId, Action, BridgeId, Digest, Effect, Evidence, Field, ForeignBalance, HoldId, HoldKind, Input,
+    KeyId, Leg, NetworkId, Party, Signer, TokenId, TokenView, Trust,
 };
 use crate::run::Host;
 use crate::wire::fault;
@@ -58,6 +58,41 @@ pub struct Attestation<'a> {
     pub topic: &'a str,
     /// The statement.
     pub payload: &'a [u8],
+}
+
+/// A lock that the host has found in the storage of a bridge's contract on an EVM chain. The host demands that the
+/// transition answers it: by exactly one mint of its token, recipient and amount before its deadline, by exactly
+/// one refund emission from then on. Which bridge to believe is the policy's decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// The bridge whose trusted set sealed the block.
+    pub bridge: BridgeId,
+    /// The EVM chain.
+    pub chain_id: u64,
+    /// The bridge's contract there.
+    pub contract: [u8; 20],
+    /// The lock's number in that contract.
+    pub nonce: u64,
+    /// 1 native coin, 2 ERC-20, 3 burn of wrapped units.
+    pub kind: u8,
+    /// What was locked; zero for the native coin.
+    pub asset: [u8; 20],
+    /// Who locked it.
+    pub sender: [u8; 20],
+    /// The token that it is to be credited in.
+    pub token: TokenId,
+    /// The account that it is to be credited to.
+    pub recipient: AccountId,
+    /// Base units.
+    pub amount: u128,
+    /// From then on it is not credited but refunded, in ms since the Unix epoch.
+    pub deadline_ms: u64,
+    /// What the contract stores for it.
+    pub commitment: Digest,
+    /// The block under whose state root it was proven.
+    pub height: u64,
+    /// What the block's finality rests on.
+    pub trust: Trust,
 }
 
 impl<'a> Context<'a> {
@@ -201,6 +236,44 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// The proven locks that came with the transition.
+    pub fn locks(&self) -> impl Iterator<Item = Lock> + use<'a> {
+        self.input.evidence.iter().filter_map(|evidence| match *evidence {
+            Evidence::BridgeProof {
+                bridge,
+                chain_id,
+                contract,
+                nonce,
+                kind,
+                asset,
+                sender,
+                token,
+                recipient,
+                amount,
+                deadline_ms,
+                commitment,
+                height,
+                trust,
+            } => Some(Lock {
+                bridge,
+                chain_id,
+                contract,
+                nonce,
+                kind,
+                asset,
+                sender,
+                token,
+                recipient,
+                amount,
+                deadline_ms,
+                commitment,
+                height,
+                trust,
+            }),
+            _ => None,
+        })
+    }
+
     /// The balance of `account` in the token of the foreign read declared at position `read`.
     pub fn foreign_balance(&self, read: u8, account: AccountId) -> Option<&'a ForeignBalance> {
         self.input.foreign.iter().find(|balance| balance.read == read && balance.account == account)
@@ -262,6 +335,12 @@ impl<'a> Context<'a> {
     /// Adds an entry to the event stream.
     pub fn event(&mut self, topic: impl Into<String>, payload: Vec<u8>) {
         self.effects.push(Effect::Event { topic: topic.into(), payload });
+    }
+
+    /// Appends an entry to the outbox: see [`crate::lane`]. The host writes this token, the actor and the transition
+    /// into it.
+    pub fn emit(&mut self, lane: u32, payload: &[u8]) {
+        self.effects.push(Effect::Emit { lane, payload: payload.to_vec() });
     }
 
     /// Requests new base units for `to`, within the token's cap.

@@ -32,12 +32,12 @@ mod wire;
 
 pub use borsh;
 pub use borsh::{BorshDeserialize, BorshSerialize};
-pub use context::{Attestation, Context, Credential, Preimage};
+pub use context::{Attestation, Context, Credential, Lock, Preimage};
 pub use deny::{Denials, Deny, Outcome, Refused, ensure};
 pub use dsm_abi as abi;
 pub use dsm_abi::{
-    AccountId, Action, CreditId, Digest, Effect, Field, Hold, HoldId, HoldKind, KeyId, Leg, NetworkId, Party,
-    TokenId, Value, ValueType, import::hash_alg, import::verify_alg,
+    AccountId, Action, BridgeId, CreditId, Digest, Effect, Evidence, Field, Hold, HoldId, HoldKind, KeyId,
+    Leg, NetworkId, Party, TokenId, Trust, Value, ValueType, import::hash_alg, import::verify_alg, lane,
 };
 pub use dsm_policy_macros::{Denials, Params, policy};
 pub use leg::{Burn, Claim, Execute, Invoke, Mint, NewHold, Release, Transfer};

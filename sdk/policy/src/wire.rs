@@ -5,10 +5,10 @@
 //! both directions, a field or variant left out does not compile, and a test compares with Borsh.
 
 use crate::abi::{
-    AccountId, Action, Answer, Argument, CreditId, Denial, DenialCode, Description, Digest, Effect, Evidence,
-    EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input, KeyId,
-    Leg, Method, NetworkId, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Value, ValueType,
-    Verdict, ViewInput,
+    AccountId, Action, Answer, Argument, BridgeId, CreditId, Denial, DenialCode, Description, Digest, Effect,
+    Evidence, EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input,
+    KeyId, Leg, Method, NetworkId, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Trust, Value,
+    ValueType, Verdict, ViewInput,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
@@ -142,7 +142,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(AccountId CreditId Digest HoldId KeyId NetworkId TokenId);
+ids!(AccountId BridgeId CreditId Digest HoldId KeyId NetworkId TokenId);
 
 macro_rules! structs {
     ($($name:ident { $($field:ident),* })*) => {$(
@@ -227,7 +227,12 @@ enums! {
         0 Credential { issuer, subject, schema, serial, expires_ms, claims }
         1 HashPreimage { algorithm, digest, preimage }
         2 Attestation { account, key, role, topic, payload }
+        3 BridgeProof {
+            bridge, chain_id, contract, nonce, kind, asset, sender, token, recipient, amount, deadline_ms,
+            commitment, height, trust
+        }
     }
+    Trust { 0 Qbft {} 1 QbftContract {} 2 Attested {} }
     Value {
         0 Bool { inner: 0 }
         1 U64 { inner: 0 }
@@ -273,9 +278,20 @@ enums! {
         9 Mint { to, amount }
         10 Burn { from, amount }
         11 Transfer { from, to, amount }
+        12 Emit { lane, payload }
     }
-    EvidenceKind { 0 Credential {} 1 HashPreimage {} 2 Attestation {} }
+    EvidenceKind { 0 Credential {} 1 HashPreimage {} 2 Attestation {} 3 BridgeProof {} }
     ForeignTarget { 0 Token { inner: 0 } 1 Parameter { inner: 0 } }
+}
+
+/// An address of an EVM chain.
+impl Wire for [u8; 20] {
+    fn read(bytes: &mut Reader<'_>) -> Self {
+        bytes.array()
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        put(self, out);
+    }
 }
 
 impl Wire for bool {
@@ -411,7 +427,29 @@ mod tests {
                 topic: "fire".into(),
                 payload: vec![3],
             },
+            lock(Trust::Qbft),
+            lock(Trust::QbftContract),
+            lock(Trust::Attested),
         ]
+    }
+
+    fn lock(trust: Trust) -> Evidence {
+        Evidence::BridgeProof {
+            bridge: BridgeId([1; 32]),
+            chain_id: 138,
+            contract: [2; 20],
+            nonce: 3,
+            kind: 2,
+            asset: [4; 20],
+            sender: [5; 20],
+            token: TOKEN,
+            recipient: account(6),
+            amount: u128::MAX / 5,
+            deadline_ms: 7_000,
+            commitment: Digest([8; 32]),
+            height: 9,
+            trust,
+        }
     }
 
     #[test]
@@ -455,6 +493,7 @@ mod tests {
             Effect::Mint { to, amount },
             Effect::Burn { from: to, amount },
             Effect::Transfer { from: ISSUER, to, amount },
+            Effect::Emit { lane: 1, payload: vec![1, 2, 3] },
         ]));
         let denial = Denial { code: 777, reason: "no".into(), field: "amount".into(), hint: "less".into() };
         agree(&Verdict::Reject(denial.clone()));
@@ -478,7 +517,12 @@ mod tests {
             methods: vec![method.clone()],
             queries: vec![method],
             denials: vec![DenialCode { code: 100, name: "x".into(), text: "y".into() }],
-            evidence: vec![EvidenceKind::Credential, EvidenceKind::HashPreimage, EvidenceKind::Attestation],
+            evidence: vec![
+                EvidenceKind::Credential,
+                EvidenceKind::HashPreimage,
+                EvidenceKind::Attestation,
+                EvidenceKind::BridgeProof,
+            ],
             foreign_reads: vec![
                 ForeignRead { target: ForeignTarget::Token(TOKEN), policy_index: 1 },
                 ForeignRead { target: ForeignTarget::Parameter("cash".into()), policy_index: 2 },

@@ -1,9 +1,11 @@
 //! How a transition looks to people: who signed what, what the policies asked for, where the chains stand now.
 
-use crate::api::{Amount, CreditView, FieldView, Hex, PolicyCid, TokenStateView, ValueView};
+use crate::api::{
+    Amount, BridgeConfigView, CreditView, FieldView, Hex, PolicyCid, TokenStateView, ValueView,
+};
 use dsm_abi::{
-    AccountId, CreditId, Digest, Effect, Hold, HoldId, HoldKind, KeyId, NetworkId, PolicyId, StateId, Suite,
-    TokenId, TransitionId, Value,
+    AccountId, BridgeId, CreditId, Digest, Effect, Hold, HoldId, HoldKind, KeyId, NetworkId, PolicyId,
+    StateId, Suite, TokenId, TransitionId, Value,
 };
 use dsm_core::{
     Accepted, AccountState, EvidenceProof, Genesis, KeyEntry, KeySet, Operation, OperationKind,
@@ -160,6 +162,14 @@ pub enum OperationKindView {
     Execute { hold: HoldId },
     /// Called a method of a policy.
     Invoke { token: TokenId, policy_index: u8, method: String, args: Vec<ValueView> },
+    /// Made a bridge.
+    OpenBridge { bridge: BridgeId, config: BridgeConfigView },
+    /// Moved a bridge's trusted set; the headers are in the canonical bytes.
+    AdvanceBridge { bridge: BridgeId, headers: usize },
+    /// Froze a bridge; the headers are in the canonical bytes.
+    ConvictBridge { bridge: BridgeId },
+    /// Appended an entry to the outbox.
+    Emit { lane: u32, payload: Hex },
 }
 
 impl From<&Operation> for OperationView {
@@ -207,6 +217,14 @@ fn kind_view(operation: &Operation) -> OperationKindView {
         OperationKind::Invoke { token, policy_index, method, args } => {
             View::Invoke { token, policy_index, method, args: values(args) }
         }
+        OperationKind::OpenBridge { config } => {
+            View::OpenBridge { bridge: config.id(), config: (&config).into() }
+        }
+        OperationKind::AdvanceBridge { bridge, headers } => {
+            View::AdvanceBridge { bridge, headers: headers.len() }
+        }
+        OperationKind::ConvictBridge { bridge, .. } => View::ConvictBridge { bridge },
+        OperationKind::Emit { lane, payload } => View::Emit { lane, payload: Hex(payload) },
     }
 }
 
@@ -268,6 +286,8 @@ pub enum EffectView {
     Burn { from: AccountId, amount: Amount },
     /// Requested a movement.
     Transfer { from: AccountId, to: AccountId, amount: Amount },
+    /// Appended an entry to the outbox.
+    Emit { lane: u32, payload: Hex },
 }
 
 impl From<&Effect> for EffectView {
@@ -289,6 +309,7 @@ impl From<&Effect> for EffectView {
             Effect::Transfer { from, to, amount } => {
                 EffectView::Transfer { from, to, amount: Amount(amount) }
             }
+            Effect::Emit { lane, payload } => EffectView::Emit { lane, payload: Hex(payload) },
         }
     }
 }
@@ -322,6 +343,18 @@ pub enum EvidenceView {
     HashPreimage { algorithm: u32, digest: Digest, preimage: Hex },
     /// A statement that a key signed.
     Attestation { account: AccountId, topic: String, payload: Hex },
+    /// A lock in the storage of a bridge's contract.
+    Bridge {
+        bridge: BridgeId,
+        nonce: u64,
+        kind: u8,
+        asset: Hex,
+        sender: Hex,
+        token: TokenId,
+        recipient: AccountId,
+        amount: Amount,
+        deadline_ms: u64,
+    },
 }
 
 impl From<&EvidenceProof> for EvidenceView {
@@ -347,6 +380,17 @@ impl From<&EvidenceProof> for EvidenceView {
                 account: attestation.account,
                 topic: attestation.topic,
                 payload: Hex(attestation.payload),
+            },
+            EvidenceProof::Bridge { bridge, proof } => EvidenceView::Bridge {
+                bridge,
+                nonce: proof.lock.nonce,
+                kind: proof.lock.kind as u8,
+                asset: Hex(proof.lock.asset.to_vec()),
+                sender: Hex(proof.lock.sender.to_vec()),
+                token: TokenId(proof.lock.token),
+                recipient: AccountId(proof.lock.recipient),
+                amount: Amount(proof.lock.amount),
+                deadline_ms: proof.lock.deadline_s.saturating_mul(1000),
             },
         }
     }

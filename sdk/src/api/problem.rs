@@ -41,6 +41,9 @@ pub struct Problem {
     /// For refused packages: everything that the static gate found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
+    /// The request's id, as in the node's logs and its audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// For overload: when to try again, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -148,6 +151,7 @@ impl Problem {
             equivocation: None,
             shortfall: None,
             findings: Vec::new(),
+            request: None,
             retry_after_ms: None,
         }
     }
