@@ -9,12 +9,15 @@ fn secrets_print_as_their_suite_only() {
     assert_eq!(format!("{key:?}"), "SecretKey(MlDsa65)");
     let key = SecretKey::ed25519_ml_dsa_65(&[0xab; 32], &[0xcd; 32]).unwrap();
     assert_eq!(format!("{key:?}"), "SecretKey(Ed25519MlDsa65)");
+    let key = SecretKey::slh_dsa_sha2_128s(&[0xab; 48]);
+    assert_eq!(format!("{key:?}"), "SecretKey(SlhDsaSha2128s)");
     assert_eq!(format!("{:?}", KemSecretKey::ml_kem_768(&[1; 64]).unwrap()), "KemSecretKey(MlKem768)");
 }
 
 #[test]
 fn secret_bytes_of_another_length_are_refused() {
-    for (suite, expected) in [(Suite::MlDsa65, 32), (Suite::Ed25519MlDsa65, 64)] {
+    for (suite, expected) in [(Suite::MlDsa65, 32), (Suite::Ed25519MlDsa65, 64), (Suite::SlhDsaSha2128s, 48)]
+    {
         for found in [0, 31, 33, 63, 65, 4032] {
             let refused = SecretKey::from_secret_bytes(suite, &vec![1; found]).unwrap_err();
             assert_eq!(refused, SecretKeyError::Length { suite, expected, found });
@@ -26,7 +29,7 @@ fn secret_bytes_of_another_length_are_refused() {
 
 #[test]
 fn generated_keys_differ_and_sign() {
-    for suite in [Suite::MlDsa65, Suite::Ed25519MlDsa65] {
+    for suite in [Suite::MlDsa65, Suite::Ed25519MlDsa65, Suite::SlhDsaSha2128s] {
         let (one, other) = (SecretKey::generate(suite).unwrap(), SecretKey::generate(suite).unwrap());
         assert_ne!(one.to_secret_bytes(), other.to_secret_bytes());
         assert_eq!(one.public_key().len(), suite.public_key_bytes());
@@ -50,6 +53,7 @@ fn the_transport_half_is_the_ml_dsa_65_key_inside() {
         let signature = half.sign(b"message").unwrap();
         Verifier::new().verify_signature(Suite::MlDsa65, half.public_key(), b"message", &signature).unwrap();
     }
+    assert!(SecretKey::slh_dsa_sha2_128s(&[1; 48]).ml_dsa_65_half().unwrap().is_none());
     #[cfg(feature = "legacy")]
     assert!(SecretKey::generate(Suite::Dilithium3).unwrap().ml_dsa_65_half().unwrap().is_none());
 }
