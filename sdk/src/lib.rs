@@ -1,7 +1,9 @@
-//! What clients of DSM need: policy packages, transition drafts, receipts and the HTTP client.
+//! What clients of DSM need: policy packages, transition drafts, receipts and the HTTP client; and what services say about
+//! themselves.
 
 pub mod api;
 pub mod client;
 pub mod draft;
 pub mod package;
+pub mod process;
 pub mod receipt;

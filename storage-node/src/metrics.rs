@@ -125,6 +125,7 @@ impl Page {
     }
 
     pub(crate) fn end(mut self) -> String {
+        self.0.push_str(&dsm_sdk::process::families());
         self.0.push_str("# EOF\n");
         self.0
     }
