@@ -39,6 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dsm-bridge",
+        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-sdk"],
+    ),
+    (
         "dsm-benches",
         &[
             "dsm-abi",

@@ -1,0 +1,2 @@
+//! The binary `dsm-bridge`.
+fn main() {}
