@@ -14,7 +14,7 @@ mod text;
 
 pub use bridge::{
     BridgeConfigView, BridgeView, BridgesPage, ConsistencyView, ConvictionView, FinalityView, LockState,
-    LockView, OutboxEntryView, OutboxPage, OutboxProofView,
+    LockView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView,
 };
 pub use operation::{
     EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, OperationKindView, OperationView,

@@ -20,7 +20,7 @@ use dsm_sdk::package::parse_policy;
 use serde::Deserialize;
 use std::str::FromStr;
 
-type Answer = Result<Response, Failure>;
+pub(super) type Answer = Result<Response, Failure>;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Deserialize)]
@@ -35,20 +35,24 @@ pub(super) struct Page {
 pub(super) type PageQuery = Result<Query<Page>, axum::extract::rejection::QueryRejection>;
 
 impl Page {
-    fn of(query: PageQuery) -> Result<Page, Failure> {
+    pub(super) fn of(query: PageQuery) -> Result<Page, Failure> {
         query.map(|Query(page)| page).map_err(|error| Failure::malformed(error.body_text()))
     }
 
-    fn limit(&self) -> usize {
-        self.limit.unwrap_or(limit::PAGE_ITEMS).clamp(1, limit::PAGE_ITEMS_MAX)
+    pub(super) fn limit(&self) -> usize {
+        Page::limited(self.limit)
     }
 
-    fn after<T: FromStr>(&self) -> Result<Option<T>, Failure> {
+    pub(super) fn limited(asked: Option<usize>) -> usize {
+        asked.unwrap_or(limit::PAGE_ITEMS).clamp(1, limit::PAGE_ITEMS_MAX)
+    }
+
+    pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Failure> {
         self.after.as_deref().map(|text| id(text)).transpose()
     }
 }
 
-fn id<T: FromStr>(text: &str) -> Result<T, Failure> {
+pub(super) fn id<T: FromStr>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| Failure::malformed("an id is 64 lower-case hex digits"))
 }
 
@@ -58,14 +62,18 @@ fn policy_id(text: &str) -> Result<PolicyId, Failure> {
 }
 
 /// Reads the ledger and waits until what was read is durable.
-async fn durable<T>(api: &Api, ask: impl FnOnce(&Ledger) -> T) -> Result<T, Failure> {
+pub(super) async fn durable<T>(api: &Api, ask: impl FnOnce(&Ledger) -> T) -> Result<T, Failure> {
     let (value, version) = api.node.read(ask);
     api.node.durable(version).await?;
     Ok(value)
 }
 
 /// Takes one more than a page holds, to know whether there is a next one.
-fn paged<T, N>(mut items: Vec<T>, limit: usize, last: impl FnOnce(&T) -> N) -> (Vec<T>, Option<N>) {
+pub(super) fn paged<T, N>(
+    mut items: Vec<T>,
+    limit: usize,
+    last: impl FnOnce(&T) -> N,
+) -> (Vec<T>, Option<N>) {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = if more { items.last().map(last) } else { None };
@@ -276,7 +284,7 @@ pub(super) async fn package(State(api): State<Api>, Path(text): Path<String>) ->
 }
 
 /// A proof as bytes or as JSON.
-fn proof<P: borsh::BorshSerialize, V: serde::Serialize + for<'a> From<&'a P>>(
+pub(super) fn proof<P: borsh::BorshSerialize, V: serde::Serialize + for<'a> From<&'a P>>(
     headers: &HeaderMap,
     proof: &P,
 ) -> Answer {
@@ -343,6 +351,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer {
         storage_full: status.storage_full,
         stopped: status.stopped,
         replication: api.node.replication().and_then(|replication| replication.view()),
+        audit: api.access.audit().map(super::audit::Audit::view),
     })
 }
 
@@ -361,7 +370,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer {
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Answer {
-    let text = super::metrics::text(&api.node, &api.http);
+    let text = super::metrics::text(&api.node, &api.http, &api.access);
     Ok(typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text.into_bytes()))
 }
 

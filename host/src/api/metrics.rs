@@ -1,5 +1,6 @@
 //! The node's counters as OpenMetrics text.
 
+use super::{Access, Audit};
 use crate::node::{BUCKETS_US, Histogram, Node};
 use crate::replicate::Replication;
 use axum::http::StatusCode;
@@ -25,7 +26,7 @@ impl HttpMetrics {
 }
 
 /// All families, as the OpenMetrics text format has them.
-pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
+pub(super) fn text(node: &Node, http: &HttpMetrics, access: &Access) -> String {
     let mut page = Page(String::new());
     let metrics = node.metrics();
     let status = node.status();
@@ -57,6 +58,24 @@ pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
     page.counter("dsm_policy_cache_misses", "Calls that had to compile their module.", cache.misses);
     page.counter("dsm_checkpoints", "Checkpoints signed.", metrics.checkpoints.load(Ordering::Relaxed));
     page.counter("dsm_log_bytes", "Bytes appended to the log.", metrics.log_bytes.load(Ordering::Relaxed));
+    page.counters(
+        "dsm_bridge_locks",
+        "Locks of bridges by what became of them.",
+        "outcome",
+        &[("credited", &metrics.locks_credited), ("refunded", &metrics.locks_refunded)],
+    );
+    page.counter(
+        "dsm_bridge_emissions",
+        "Entries put into the outbox.",
+        metrics.emissions.load(Ordering::Relaxed),
+    );
+    page.counter(
+        "dsm_bridge_moves",
+        "Bridges opened, moved or frozen.",
+        metrics.bridge_moves.load(Ordering::Relaxed),
+    );
+    let (outbox, _) = node.read(|ledger| ledger.outbox().size());
+    page.gauge("dsm_bridge_outbox_size", "Entries of the outbox.", outbox);
     page.gauge("dsm_policy_cache_modules", "Compiled policies in the cache.", cache.modules as u64);
     page.gauge("dsm_log_position", "The last durable record.", status.position);
     page.gauge("dsm_accounts", "Accounts.", status.accounts as u64);
@@ -82,6 +101,11 @@ pub(super) fn text(node: &Node, http: &HttpMetrics) -> String {
     let classes = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let counted: Vec<_> = classes.into_iter().zip(&http.classes).collect();
     page.counters("dsm_http_requests", "HTTP requests by class of status.", "status", &counted);
+    page.counters("dsm_http_refused", "Requests that the door refused, by code.", "code", &access.refused());
+    if let Some(audit) = access.audit().map(Audit::view) {
+        page.gauge("dsm_audit_entries", "Lines of the audit log.", audit.entries);
+        page.counter("dsm_audit_dropped", "Lines that the audit log had no room for.", audit.dropped);
+    }
     page.0.push_str("# EOF\n");
     page.0
 }

@@ -3,32 +3,45 @@
 //! One table of routes makes both the router and the OpenAPI document. Reads wait until what they saw is durable,
 //! so nothing is shown that a crash could take back.
 //!
-//! Left out on purpose: TLS, API keys and rate limits per client (a gateway stands before this), cookies, CORS,
-//! decompression of bodies.
+//! Who may ask what, how often and from which page is decided in `access`, before a handler runs; what changed
+//! something or was refused stands in the audit log.
+//!
+//! A submission needs no key against being made twice: its transition's id is that key, and the same bytes get the same
+//! receipt for ever. A client that sends `Idempotency-Key` all the same has to send that id.
+//!
+//! Left out on purpose: cookies, decompression of bodies.
 
+mod access;
+mod audit;
 mod body;
+mod bridge;
+mod config;
 mod events;
 mod ledger;
 mod listen;
 mod metrics;
 mod openapi;
 mod problem;
+mod refusals;
 mod routes;
 mod submit;
 mod topology;
+mod ui;
+
+pub use access::{Access, AccessError, Rules, SystemWatch, Watch, request_id};
+pub use audit::{Audit, AuditOpenError};
+pub use config::{Settings, SettingsRefused};
 
 use crate::node::Node;
 use axum::Router;
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
 use listen::Door;
 use metrics::HttpMetrics;
 use problem::Failure;
 use std::future::{Future, IntoFuture};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -52,26 +65,63 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 struct Api {
     node: Node,
     http: Arc<HttpMetrics>,
+    refusals: Arc<refusals::Refusals>,
     slots: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    access: Access,
+    settings: Option<Arc<dyn Settings>>,
+}
+
+/// What an API is told before it serves.
+#[derive(Clone)]
+pub struct ApiConfig {
+    /// How its door is kept.
+    pub access: Access,
+    /// The settings that can be asked for and changed.
+    pub settings: Option<Arc<dyn Settings>>,
+}
+
+impl ApiConfig {
+    /// Everybody may everything: for a loopback address.
+    pub fn open() -> ApiConfig {
+        ApiConfig { access: Access::open(), settings: None }
+    }
+}
+
+/// Serves the API to everybody on a loopback address, as [`serve_with`] does.
+///
+/// # Errors
+/// What the listener gives, or that other machines would reach it.
+pub async fn serve(
+    node: Node,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    if !listener.local_addr()?.ip().is_loopback() {
+        return Err(std::io::Error::other(dsm_gateway::GatewayError::NoSecret));
+    }
+    serve_with(node, listener, ApiConfig::open(), shutdown).await
 }
 
 /// Serves the API on `listener` until `shutdown` ends, then finishes the requests on their way, for 3 s at most.
 ///
 /// # Errors
 /// What the listener gives.
-pub async fn serve(
+pub async fn serve_with(
     node: Node,
     listener: TcpListener,
+    config: ApiConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let batches = Arc::new(Semaphore::new(BATCHES_MAX));
-    let api = Api { node, http: Arc::default(), slots, batches };
+    let ApiConfig { access, settings } = config;
+    let api = Api { node, http: Arc::default(), refusals: Arc::default(), slots, batches, access, settings };
     let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE);
     let mut begun = stopped.clone();
-    let served = axum::serve(door, router(api, stopped)).with_graceful_shutdown(async move {
+    let service = router(api, stopped).into_make_service_with_connect_info::<access::Peer>();
+    let served = axum::serve(door, service).with_graceful_shutdown(async move {
         shutdown.await;
         // Event streams have no end of their own.
         stopping.send_replace(true);
@@ -94,26 +144,11 @@ fn router(api: Api, stopped: tokio::sync::watch::Receiver<bool>) -> Router {
         router.route(route.path, routes::method_router(route, stopped.clone()))
     });
     router
+        .merge(ui::router())
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "unknown_route", "there is no such route") })
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the route has other methods")
         })
-        .layer(from_fn_with_state(api.clone(), guard))
+        .layer(from_fn_with_state(api.clone(), access::guard))
         .with_state(api)
-}
-
-/// Bounds how many requests run and how long, and counts them.
-async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Ok(_slot) = api.slots.try_acquire() else {
-        return Failure::overloaded(1000, "too many requests are being answered").into_response();
-    };
-    let start = Instant::now();
-    let answer = match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long").into_response()
-        }
-    };
-    api.http.observe(answer.status(), start.elapsed());
-    answer
 }

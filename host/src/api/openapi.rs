@@ -34,7 +34,7 @@ fn describe(path: &str, operation: &Operation) -> Value {
     let in_path = named
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let in_query = operation.query.iter().map(|name| {
-        let kind = if matches!(*name, "limit" | "from") { "integer" } else { "string" };
+        let kind = if matches!(*name, "limit" | "from" | "to" | "size") { "integer" } else { "string" };
         json!({ "name": name, "in": "query", "required": false, "schema": { "type": kind } })
     });
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
@@ -84,12 +84,13 @@ fn schemas() -> Value {
         "BatchRequest": closed(json!({ "signed": { "type": "array", "maxItems": 1000, "items": hex() } }), &["signed"]),
         "AddPeerRequest": closed(json!({ "address": text(), "key": hex() }), &["address"]),
         "PeerRequest": closed(json!({ "node": id(), "force": { "type": "boolean" } }), &["node"]),
+        "ConfigRequest": closed(json!({ "set": { "type": "object", "additionalProperties": { "type": "array", "items": text() } } }), &[]),
         "ViewRequest": closed(json!({ "query": text(), "args": { "type": "array" } }), &["query"]),
         "Problem": open(
             json!({ "type": text(), "title": text(), "status": number(), "detail": text(), "code": text(),
                     "head": { "type": "object" }, "denial": { "type": "object" }, "fault": { "type": "object" },
                     "equivocation": { "type": "object" }, "shortfall": { "type": "object" }, "findings": { "type": "array", "items": text() },
-                    "retry_after_ms": number() }),
+                    "request": text(), "retry_after_ms": number() }),
             &["type", "title", "status", "detail", "code"],
         ),
         "Receipt": open(

@@ -24,12 +24,16 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         | "token_exists"
         | "policy_exists"
         | "moved_since_checkpoint"
+        | "not_checkpointed"
+        | "bridge_exists"
+        | "bridge_moved"
         | "no_checkpoint" => StatusCode::CONFLICT,
         "peer_exists" | "topology_refused" | "not_caught_up" | "not_established" | "not_promoted"
         | "no_replication" => StatusCode::CONFLICT,
         "overloaded" | "no_verdict" | "stopped" | "staged_full" | "not_replicated" | "not_leading"
         | "behind" | "fenced" | "not_promised" => StatusCode::SERVICE_UNAVAILABLE,
         "topology_damaged" | "node_key" => StatusCode::INTERNAL_SERVER_ERROR,
+        "not_in_outbox" => StatusCode::NOT_FOUND,
         "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
         "storage" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -64,12 +68,15 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let Failure(mut problem) = self;
+        problem.request = super::access::request_id().map(|id| id.to_string());
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut answer = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
-        if let Some(ms) = self.0.retry_after_ms {
+        if let Some(ms) = problem.retry_after_ms {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
         }
+        answer.extensions_mut().insert(super::access::Code(problem.code));
         answer
     }
 }

@@ -1,6 +1,6 @@
 //! The routes, once, as data: the router and the OpenAPI document are both made from this table.
 
-use super::{Api, events, ledger, submit as submissions, topology};
+use super::{Api, bridge, config, events, ledger, refusals, submit as submissions, topology};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, get, post};
@@ -22,12 +22,14 @@ pub(super) enum Content {
 }
 
 /// Names of a route's handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Submit,
     Batch,
     Transition,
     Receipt,
+    Refusals,
+    Refusal,
     Accounts,
     Account,
     History,
@@ -43,6 +45,14 @@ pub(super) enum Name {
     ProveAccount,
     ProveAsset,
     ProveToken,
+    Bridges,
+    Bridge,
+    Lock,
+    Outbox,
+    OutboxEntry,
+    ProveOutbox,
+    OutboxPath,
+    OutboxConsistency,
     LatestCheckpoint,
     Checkpoint,
     Events,
@@ -52,6 +62,8 @@ pub(super) enum Name {
     RemovePeer,
     Promote,
     TopologyEvents,
+    Config,
+    SetConfig,
     Status,
     Health,
     Ready,
@@ -133,6 +145,18 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/transitions/{id}/receipt",
         operations: &[read(Name::Receipt, "The receipt of an accepted transition.", Json("Receipt"))],
+    },
+    Route {
+        path: "/v1/refusals",
+        operations: &[read(
+            Name::Refusals,
+            "The last transitions that passed their signatures and were refused, newest first. In memory only.",
+            Json("RefusalsAnswer"),
+        )],
+    },
+    Route {
+        path: "/v1/refusals/{id}",
+        operations: &[read(Name::Refusal, "Why a transition was refused last.", Json("RefusalView"))],
     },
     Route {
         path: "/v1/accounts",
@@ -230,6 +254,65 @@ pub(super) const ROUTES: &[Route] = &[
         )],
     },
     Route {
+        path: "/v1/bridges",
+        operations: &[list(Name::Bridges, "Bridges, in order.", &["after", "limit"], Json("BridgesPage"))],
+    },
+    Route {
+        path: "/v1/bridges/{id}",
+        operations: &[read(
+            Name::Bridge,
+            "A bridge: its configuration, its trusted set, and what froze it.",
+            Json("BridgeView"),
+        )],
+    },
+    Route {
+        path: "/v1/bridges/{id}/locks/{nonce}",
+        operations: &[read(
+            Name::Lock,
+            "What became of a lock of a bridge's contract: unknown, credited or refunded.",
+            Json("LockView"),
+        )],
+    },
+    Route {
+        path: "/v1/outbox",
+        operations: &[list(
+            Name::Outbox,
+            "What policies and accounts said to other chains, in order; with a transition, what it said.",
+            &["from", "limit", "transition"],
+            Json("OutboxPage"),
+        )],
+    },
+    Route {
+        path: "/v1/outbox/consistency",
+        operations: &[list(
+            Name::OutboxConsistency,
+            "Shows that the outbox of one size continues that of an earlier one.",
+            &["from", "to"],
+            Json("ConsistencyView"),
+        )],
+    },
+    Route {
+        path: "/v1/outbox/{index}",
+        operations: &[read(Name::OutboxEntry, "An entry of the outbox.", Json("OutboxEntryView"))],
+    },
+    Route {
+        path: "/v1/outbox/{index}/path",
+        operations: &[list(
+            Name::OutboxPath,
+            "The way from an entry to the root of the outbox at any size.",
+            &["size"],
+            Json("OutboxPathView"),
+        )],
+    },
+    Route {
+        path: "/v1/outbox/{index}/proof",
+        operations: &[read(
+            Name::ProveOutbox,
+            "Shows an entry of the outbox at the last checkpoint.",
+            Both("OutboxProofView", "OutboxProof"),
+        )],
+    },
+    Route {
         path: "/v1/checkpoints/latest",
         operations: &[read(
             Name::LatestCheckpoint,
@@ -306,6 +389,18 @@ pub(super) const ROUTES: &[Route] = &[
             Text("text/event-stream"),
         )],
     },
+    Route {
+        path: "/v1/config",
+        operations: &[
+            read(Name::Config, "The node's settings, each with where it came from.", Json("ConfigView")),
+            write(
+                Name::SetConfig,
+                "Changes settings for good: at once where that is possible, else from the next start on. Reads keys and secrets again.",
+                Json("ConfigRequest"),
+                Json("ChangedSettings"),
+            ),
+        ],
+    },
     Route { path: "/v1/status", operations: &[read(Name::Status, "How the node does.", Json("StatusView"))] },
     Route {
         path: "/v1/health",
@@ -340,6 +435,8 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::Batch => post(submissions::batch),
         Name::Transition => get(ledger::transition),
         Name::Receipt => get(ledger::receipt),
+        Name::Refusals => get(refusals::list),
+        Name::Refusal => get(refusals::one),
         Name::Accounts => get(ledger::accounts),
         Name::Account => get(ledger::account),
         Name::History => get(ledger::history),
@@ -355,6 +452,14 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::ProveAccount => get(ledger::prove_account),
         Name::ProveAsset => get(ledger::prove_asset),
         Name::ProveToken => get(ledger::prove_token),
+        Name::Bridges => get(bridge::bridges),
+        Name::Bridge => get(bridge::bridge),
+        Name::Lock => get(bridge::lock),
+        Name::Outbox => get(bridge::outbox),
+        Name::OutboxEntry => get(bridge::entry),
+        Name::ProveOutbox => get(bridge::prove),
+        Name::OutboxPath => get(bridge::path),
+        Name::OutboxConsistency => get(bridge::consistency),
         Name::LatestCheckpoint => get(ledger::latest_checkpoint),
         Name::Checkpoint => post(submissions::checkpoint),
         Name::Events => {
@@ -368,6 +473,8 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::RemovePeer => post(topology::remove),
         Name::Promote => post(topology::promote),
         Name::TopologyEvents => get(move |api: State<Api>| topology::events(api, stopped.clone())),
+        Name::Config => get(config::show),
+        Name::SetConfig => post(config::change),
         Name::Status => get(ledger::status),
         Name::Health => get(ledger::health),
         Name::Ready => get(ledger::ready),

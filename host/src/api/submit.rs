@@ -3,13 +3,16 @@
 use super::Api;
 use super::body::{Kind, from_json, json, read};
 use super::problem::Failure;
+use crate::node::SubmitError;
 use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use dsm_core::SignedTransition;
 use dsm_sdk::api::{
     BatchAnswer, BatchRequest, BatchResult, CheckpointView, Hex, PolicyCid, StagedPolicy, SubmitRequest,
     limit,
 };
-use dsm_sdk::receipt::Durability;
+use dsm_sdk::receipt::{Durability, Receipt};
 use serde::Deserialize;
 
 type Answer = Result<Response, Failure>;
@@ -30,13 +33,67 @@ fn level(query: AskedQuery) -> Result<Option<Durability>, Failure> {
     level.map_err(|error: dsm_sdk::receipt::DurabilityError| Failure::malformed(error.to_string()))
 }
 
+/// A key that is sent to keep a submission from being made twice is the transition's id, or a mistake.
+fn check_key(key: Option<&HeaderValue>, signed: &[u8]) -> Result<(), Failure> {
+    let Some(key) = key else { return Ok(()) };
+    let decoded = dsm_abi::decode::<SignedTransition>(signed, limit::TRANSITION_BYTES_MAX);
+    // Bytes that are none are refused in their own words.
+    let Ok(id) = decoded.map(|signed| signed.transition.id()) else { return Ok(()) };
+    let key = key.to_str().unwrap_or_default().trim_matches('"');
+    if key == id.to_string() {
+        return Ok(());
+    }
+    let detail = format!("the Idempotency-Key of a submission is its transition's id, {id}, or absent");
+    Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key", detail))
+}
+
 pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
     let level = level(query)?;
+    let key = request.headers().get("idempotency-key").cloned();
     let bytes = match read(request, limit::TRANSITION_BYTES_MAX, limit::JSON_BYTES_MAX).await? {
         (Kind::Octets, bytes) => bytes.to_vec(),
         (Kind::Json, bytes) => from_json::<SubmitRequest>(&bytes)?.signed.0,
     };
-    json(&api.node.submit_at(bytes, level).await?)
+    check_key(key.as_ref(), &bytes)?;
+    // Kept for the list of refusals: a few thousand bytes, hardly a millionth of the time that judging takes.
+    let signed = bytes.clone();
+    match api.node.submit_at(bytes, level).await {
+        Ok(receipt) => {
+            accepted(&receipt);
+            json(&receipt)
+        }
+        Err(error) => Err(failed(&api, &signed, error)),
+    }
+}
+
+fn accepted(receipt: &Receipt) {
+    let durability = receipt.durability;
+    tracing::info!(transition = %receipt.transition, position = receipt.position, %durability, "accepted");
+}
+
+/// A line about a transition that is not accepted for a reason of its own. Overload and the like say nothing about it,
+/// and come in floods.
+fn refused(signed: &[u8], failure: &Failure) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let decoded = dsm_abi::decode::<SignedTransition>(signed, limit::TRANSITION_BYTES_MAX);
+    let transition = decoded.map(|signed| tracing::field::display(signed.transition.id())).ok();
+    tracing::info!(transition, code = failure.0.code, detail = failure.0.detail, "refused");
+}
+
+/// The failure, remembered if the transition was judged.
+fn failed(api: &Api, signed: &[u8], error: SubmitError) -> Failure {
+    let judged = matches!(error, SubmitError::Refused(_) | SubmitError::Conflict(_));
+    let malformed = matches!(error, SubmitError::Admit(_));
+    let failure = Failure::from(error);
+    if judged || malformed {
+        refused(signed, &failure);
+    }
+    if judged {
+        api.refusals.remember(signed, &failure.0);
+    }
+    failure
 }
 
 pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
@@ -56,22 +113,26 @@ pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Re
         .into_iter()
         .map(|bytes| {
             let (sender, receiver) = tokio::sync::oneshot::channel();
+            let signed = bytes.clone();
             api.node.submit_with(bytes, move |answer| {
                 // The client may have gone away; its transitions stand all the same.
                 drop(sender.send(answer));
             });
-            receiver
+            (signed, receiver)
         })
         .collect();
     let mut results = Vec::with_capacity(waiting.len());
-    for receiver in waiting {
-        let answer = match receiver.await.unwrap_or(Err(crate::node::SubmitError::Stopped)) {
+    for (signed, receiver) in waiting {
+        let answer = match receiver.await.unwrap_or(Err(SubmitError::Stopped)) {
             Ok(receipt) => api.node.reach(receipt, level).await,
-            refused => refused,
+            error => error,
         };
         results.push(match answer {
-            Ok(receipt) => BatchResult::Receipt(Box::new(receipt)),
-            Err(error) => BatchResult::Problem(Failure::from(error).0),
+            Ok(receipt) => {
+                accepted(&receipt);
+                BatchResult::Receipt(Box::new(receipt))
+            }
+            Err(error) => BatchResult::Problem(failed(&api, &signed, error).0),
         });
     }
     json(&BatchAnswer { results })

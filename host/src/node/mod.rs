@@ -65,15 +65,15 @@ struct Shared {
     version: std::sync::atomic::AtomicU64,
     progress: committer::Progress,
     last_checkpoint: RwLock<Option<(SignedCheckpoint, Arc<Snapshot>)>>,
+    /// The last checkpoint in the log when the node was opened: the outbox can be proven under it.
+    earlier_checkpoint: Option<SignedCheckpoint>,
     history: history::History,
     shelf: Arc<Shelf>,
     metrics: Metrics,
     replicas: Replicas,
     replication: Mutex<Option<crate::replicate::Replication>>,
-    /// The level that a submission waits for if it asks for none.
-    durability: Durability,
-    /// How long a submission waits for its level.
-    durability_wait: std::time::Duration,
+    /// The level that a submission waits for if it asks for none, and how long it waits.
+    durability: RwLock<(Durability, std::time::Duration)>,
     started: std::time::Instant,
 }
 
@@ -96,7 +96,7 @@ impl Node {
     /// [`SubmitError`]; nothing was changed, except that with [`SubmitError::NotReplicated`] the transition stands
     /// and asking again tells the level reached by then.
     pub async fn submit_at(&self, bytes: Vec<u8>, level: Option<Durability>) -> Result<Receipt, SubmitError> {
-        let level = level.unwrap_or(self.0.shared.durability);
+        let level = level.unwrap_or_else(|| self.default_durability());
         self.0.shared.replicas.check(level)?;
         let receipt = self.submit_local(bytes).await?;
         self.reach(receipt, Some(level)).await
@@ -108,8 +108,8 @@ impl Node {
     /// [`SubmitError::NotReplicated`].
     pub async fn reach(&self, receipt: Receipt, level: Option<Durability>) -> Result<Receipt, SubmitError> {
         let shared = &self.0.shared;
-        let level = level.unwrap_or(shared.durability);
-        shared.replicas.reach(receipt, level, shared.durability_wait).await
+        let (default, wait) = *shared.durability.read();
+        shared.replicas.reach(receipt, level.unwrap_or(default), wait).await
     }
 
     /// Refuses a level that this node cannot reach with the storage nodes that it has.
@@ -117,12 +117,17 @@ impl Node {
     /// # Errors
     /// [`SubmitError::TooFewStorageNodes`].
     pub fn check_level(&self, level: Option<Durability>) -> Result<(), SubmitError> {
-        self.0.shared.replicas.check(level.unwrap_or(self.0.shared.durability))
+        self.0.shared.replicas.check(level.unwrap_or_else(|| self.default_durability()))
     }
 
     /// The level that a submission waits for if it asks for none.
     pub fn default_durability(&self) -> Durability {
-        self.0.shared.durability
+        self.0.shared.durability.read().0
+    }
+
+    /// Changes the level that a submission waits for if it asks for none, and how long any of them waits.
+    pub fn set_durability(&self, level: Durability, wait: std::time::Duration) {
+        *self.0.shared.durability.write() = (level, wait);
     }
 
     /// Replication to storage nodes, if it was started.

@@ -205,13 +205,13 @@ fn start(
         progress: Progress::new(log.head().0),
         // The tries of an old checkpoint are gone; the next checkpoint brings new ones.
         last_checkpoint: RwLock::new(None),
+        earlier_checkpoint: past.checkpoint,
         history,
         shelf: Arc::new(shelf),
         metrics: Metrics::default(),
         replicas: Default::default(),
         replication: Default::default(),
-        durability: config.durability,
-        durability_wait: config.durability_wait,
+        durability: RwLock::new((config.durability, config.durability_wait)),
         started: std::time::Instant::now(),
     });
     let (to_sequencer, events) = bounded(config.queue_max);
