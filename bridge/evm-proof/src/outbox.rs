@@ -518,6 +518,8 @@ fn split(size: u64) -> u64 {
 
 /// Whether `leaf` is the entry `index` of the tree of `size` entries with this root.
 ///
+/// Size and root are trusted together, from one checkpoint: a root alone does not tell the size of its tree.
+///
 /// # Errors
 /// [`OutboxError`].
 pub fn verify_inclusion(
