@@ -8,11 +8,11 @@
 
 use crate::api::{
     AccountProofView, AccountView, AccountsPage, AddPeerRequest, AssetProofView, BatchAnswer, BatchResult,
-    BridgeView, BridgesPage, ChangedTopology, CheckpointView, ConsistencyView, EquivocationsAnswer,
-    FieldView, HealthView, Hex, HistoryPage, InboxPage, LockView, LogEvent, MatrixView, OutboxEntryView,
-    OutboxPage, OutboxProofView, PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView,
-    StagedPolicy, StatusView, TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView,
-    ViewAnswer, ViewRequest, limit,
+    BridgeView, BridgesPage, ChangedSettings, ChangedTopology, CheckpointView, ConfigRequest, ConfigView,
+    ConsistencyView, EquivocationsAnswer, FieldView, HealthView, Hex, HistoryPage, InboxPage, LockView,
+    LogEvent, MatrixView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView, PeerRequest,
+    PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView, TokenInfo,
+    TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest, limit,
 };
 use crate::receipt::{Durability, Receipt};
 use dsm_abi::{AccountId, BridgeId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 use ureq::http::{Response, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// Bytes of an answer: a page of the largest transitions, decoded.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -79,10 +79,12 @@ pub struct EventFilter {
 }
 
 /// A client of one node.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     base: String,
     agent: Agent,
+    /// What the `Authorization` header says.
+    authorization: Option<String>,
 }
 
 impl Client {
@@ -106,7 +108,14 @@ impl Client {
             .user_agent(concat!("dsm/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Ok(Client { base: base.to_owned(), agent })
+        Ok(Client { base: base.to_owned(), agent, authorization: None })
+    }
+
+    /// The same client, who shows an API key or a bearer token with each request.
+    #[must_use]
+    pub fn with_credential(mut self, credential: &str) -> Client {
+        self.authorization = Some(format!("Bearer {credential}"));
+        self
     }
 
     /// Where the node is.
@@ -393,6 +402,14 @@ impl Client {
         self.get(&format!("/v1/outbox/{index}/proof"))
     }
 
+    /// The way from an entry to the root of the outbox of `size` entries, such as the size of an accepted checkpoint.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn outbox_path(&self, index: u64, size: u64) -> Result<OutboxPathView, ClientError> {
+        self.get(&format!("/v1/outbox/{index}/path?size={size}"))
+    }
+
     /// The hashes that show that the outbox of `to` entries continues that of `from`.
     ///
     /// # Errors
@@ -440,6 +457,22 @@ impl Client {
     /// [`ClientError`].
     pub fn promote(&self, node: Digest, force: bool) -> Result<ChangedTopology, ClientError> {
         self.post("/v1/topology/promote", JSON, &json(&PeerRequest { node, force })?)
+    }
+
+    /// The node's settings, each with where it came from.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn config(&self) -> Result<ConfigView, ClientError> {
+        self.get("/v1/config")
+    }
+
+    /// Changes settings for good, and in force at once where that is possible. Keys and secrets are read again.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing was changed.
+    pub fn set_config(&self, request: &ConfigRequest) -> Result<ChangedSettings, ClientError> {
+        self.post("/v1/config", JSON, &json(request)?)
     }
 
     /// How the node does.
@@ -498,9 +531,8 @@ impl Client {
             .config()
             .timeout_recv_response(Some(Duration::from_millis(REQUEST_MS_MAX)))
             .build()
-            .header(header::ACCEPT, "text/event-stream")
-            .call()
-            .map_err(|error| self.unreachable(&error))?;
+            .header(header::ACCEPT, "text/event-stream");
+        let answer = self.signed_in(answer).call().map_err(|error| self.unreachable(&error))?;
         let answer = self.check(answer)?;
         let lines = BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader());
         Ok(Events { base: self.base.clone(), lines: Box::new(lines), ended: false })
@@ -523,16 +555,24 @@ impl Client {
     fn fetch(&self, path: &str, accept: &str) -> Result<Vec<u8>, ClientError> {
         let request = self.agent.get(format!("{}{path}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
-        let answer = request.header(header::ACCEPT, accept).call();
+        let answer = self.signed_in(request.header(header::ACCEPT, accept)).call();
         self.read(answer.map_err(|error| self.unreachable(&error))?)
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, kind: &str, body: &[u8]) -> Result<T, ClientError> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
-        let answer = request.header(header::ACCEPT, JSON).header(header::CONTENT_TYPE, kind).send(body);
+        let request = request.header(header::ACCEPT, JSON).header(header::CONTENT_TYPE, kind);
+        let answer = self.signed_in(request).send(body);
         let bytes = self.read(answer.map_err(|error| self.unreachable(&error))?)?;
         serde_json::from_slice(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    fn signed_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization),
+            None => request,
+        }
     }
 
     fn read(&self, answer: Response<Body>) -> Result<Vec<u8>, ClientError> {
@@ -557,6 +597,13 @@ impl Client {
 
     fn unreachable(&self, error: &dyn std::fmt::Display) -> ClientError {
         ClientError::Unreachable { url: self.base.clone(), reason: error.to_string() }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The credential stays out of logs.
+        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
     }
 }
 
