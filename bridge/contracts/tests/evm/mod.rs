@@ -97,8 +97,12 @@ impl Evm {
     /// Creates a contract, which has to work.
     #[track_caller]
     pub(crate) fn deploy(&mut self, sender: Address, init_code: Vec<u8>) -> Address {
-        let done = self.transact(sender, TxKind::Create, U256::ZERO, init_code).expect_ok();
-        done.created.expect("a creation")
+        self.create(sender, init_code).expect_ok().created.expect("a creation")
+    }
+
+    /// Creates a contract, which may refuse to be made.
+    pub(crate) fn create(&mut self, sender: Address, init_code: Vec<u8>) -> Done {
+        self.transact(sender, TxKind::Create, U256::ZERO, init_code)
     }
 
     /// Sends a call as a transaction and keeps its effects.
