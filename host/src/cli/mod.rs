@@ -44,6 +44,8 @@ enum Verb {
     Demo(crate::demo::DemoArgs),
     /// Tell how the node is
     Status,
+    /// Tell by the exit code whether the node accepts transitions
+    Health,
     /// Show and change who keeps the log besides the core node
     #[command(subcommand)]
     Topology(topology::TopologyVerb),
@@ -106,6 +108,7 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Node(args) => node::run(session, args),
         Verb::Demo(args) => crate::demo::run(session, args),
         Verb::Status => status::status(session),
+        Verb::Health => status::health(session),
         Verb::Topology(verb) => topology::run(session, verb),
         Verb::Restore(args) => restore::run(session, args),
         Verb::Repair(args) => repair::run(session, args),

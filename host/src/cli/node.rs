@@ -3,7 +3,7 @@
 use super::failure::{Exit, Failure, file_failure};
 use super::session::Session;
 use super::show::{Show, rows, show};
-use super::topology::{known_peer, peer_keys};
+use super::topology::{listed_peer, peer_keys};
 use dsm_abi::{Digest, NetworkId};
 use dsm_crypto::Keystore;
 use dsm_host::node::{Node, NodeConfig};
@@ -79,10 +79,12 @@ struct RunArgs {
     /// Where to open the QUIC socket for storage nodes; port 0 picks a free one, `none` does without replication
     #[arg(long, value_name = "ADDRESS", env = "DSM_P2P", default_value = "127.0.0.1:8765")]
     p2p: String,
-    /// A storage node of the first topology, HOST:PORT=KEY, the primary first; passed over once there is a topology
+    /// A storage node of the first topology, HOST:PORT=KEY or with --peer-keys HOST:PORT, the primary first; passed over
+    /// once there is a topology
     #[arg(long = "peer", value_name = "PEER", env = "DSM_CONNECT_PEERS", value_delimiter = ',')]
     peers: Vec<String>,
-    /// A file with lines of HOST:PORT and a key: storage nodes that may be added by their address alone
+    /// A folder with files HOST.pub, or a file with lines of HOST:PORT and a key: storage nodes that may be named by
+    /// their address alone
     #[arg(long, value_name = "FILE", env = "DSM_PEER_KEYS")]
     peer_keys: Option<PathBuf>,
     /// How far a transition must be durable before it is answered: local, primary or replicated:N
@@ -232,9 +234,9 @@ fn replication(args: &RunArgs) -> Result<Option<ReplicationConfig>, Failure> {
         Failure::usage(format!("--p2p: {:?} is not an address", args.p2p))
             .help("give HOST:PORT, such as 0.0.0.0:8765, or none")
     })?;
-    config.known = args.peer_keys.as_ref().map(peer_keys).transpose()?.unwrap_or_default();
+    config.known = args.peer_keys.as_deref().map(peer_keys).transpose()?.unwrap_or_default();
     for text in args.peers.iter().filter(|text| !text.is_empty()) {
-        config.first.push(known_peer(text)?);
+        config.first.push(listed_peer(text, args.peer_keys.as_deref())?);
     }
     config.lead_wait = Some(Duration::from_millis(args.lead_wait));
     config.failover = (args.failover > 0).then(|| Duration::from_millis(args.failover));

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::node::{compiler, runtime};
 use super::session::Session;
 use super::show::{Show, rows, safe, short};
-use super::topology::{bar, known_peer, peer_keys};
+use super::topology::{bar, listed_peer};
 use dsm_host::node::NodeConfig;
 use dsm_host::replicate::{KnownPeer, ReplicationConfig, RestoreConfig, RestoreReport, restore};
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub(crate) struct RestoreArgs {
     /// The copy of the lost node's `node.key`
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// A file with lines of HOST:PORT and a storage node's key
+    /// A folder with files HOST.pub, or a file with lines of HOST:PORT and a storage node's key
     #[arg(long, value_name = "FILE", env = "DSM_PEER_KEYS")]
     peer_keys: Option<PathBuf>,
     /// The data directory to make
@@ -78,8 +78,9 @@ impl Show for Restored {
 }
 
 pub(crate) fn run(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
-    let known = args.peer_keys.as_ref().map(peer_keys).transpose()?.unwrap_or_default();
-    let from: Result<Vec<KnownPeer>, Failure> = args.from.iter().map(|text| source(text, &known)).collect();
+    let keys = args.peer_keys.as_deref();
+    let from: Result<Vec<KnownPeer>, Failure> =
+        args.from.iter().map(|text| listed_peer(text, keys)).collect();
     let mut node = NodeConfig::new(&args.data);
     node.accept_dilithium3 = args.accept_dilithium3;
     node.engine.compiler = compiler();
@@ -107,14 +108,4 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs) -> Result<(), Failure> 
         Failure::refused(error.code(), &error).help(help)
     })?;
     session.show(&Restored { report })
-}
-
-fn source(text: &str, known: &[KnownPeer]) -> Result<KnownPeer, Failure> {
-    if text.contains('=') {
-        return known_peer(text);
-    }
-    known.iter().find(|one| one.address == text).cloned().ok_or_else(|| {
-        Failure::refused("unknown_key", format!("the key of {text} is not known"))
-            .help("give --from HOST:PORT=KEY, or --peer-keys FILE with a line for it")
-    })
 }

@@ -1,11 +1,11 @@
-//! `dsm status` and `dsm replay`: how a node is, and whether its log tells the truth.
+//! `dsm status`, `dsm health` and `dsm replay`: how a node is, and whether its log tells the truth.
 
 use super::failure::Failure;
 use super::session::Session;
 use super::show::{Show, rows, safe, short};
 use dsm_host::node::NodeConfig;
 use dsm_host::node::replay::{ReplayReport, verify};
-use dsm_sdk::api::{ReplicationView, StatusView};
+use dsm_sdk::api::{ReadyView, ReplicationView, StatusView};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -74,6 +74,24 @@ fn replication_words(view: Option<&ReplicationView>) -> String {
 
 pub(crate) fn status(session: &Session) -> Result<(), Failure> {
     session.show(&Status { view: session.client()?.status()? })
+}
+
+/// The answer of `health`.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Health {
+    view: ReadyView,
+}
+
+impl Show for Health {
+    fn text(&self) -> String {
+        self.view.status.clone()
+    }
+}
+
+/// Whether the node accepts transitions, for whoever watches the process: nothing but an exit code that fits.
+pub(crate) fn health(session: &Session) -> Result<(), Failure> {
+    session.show(&Health { view: session.client()?.ready()? })
 }
 
 /// The answer of `replay`.

@@ -36,6 +36,9 @@ pub(crate) enum TopologyVerb {
         /// Its public key: hex digits, or a file that holds them [default: the one of --peer-keys at this address]
         #[arg(long, value_name = "NODEKEY")]
         key: Option<String>,
+        /// A folder with files HOST.pub, or a file with lines of HOST:PORT and a key; the node has one of its own too
+        #[arg(long, value_name = "PATH", env = "DSM_PEER_KEYS")]
+        peer_keys: Option<PathBuf>,
     },
     /// Remove a storage node; its log stays as it is
     RemovePeer {
@@ -63,8 +66,12 @@ pub(crate) fn run(session: &Session, verb: &TopologyVerb) -> Result<(), Failure>
         TopologyVerb::List => session.show(&Listed { view: client.topology()? }),
         TopologyVerb::Matrix => session.show(&Matrix { view: client.topology_matrix()? }),
         TopologyVerb::Watch { patience } => watch(session, Duration::from_secs(*patience)),
-        TopologyVerb::AddPeer { address, key } => {
-            let key = key.as_deref().map(node_key).transpose()?;
+        TopologyVerb::AddPeer { address, key, peer_keys } => {
+            let key = match (key, peer_keys) {
+                (Some(key), _) => Some(node_key(key)?),
+                (None, Some(path)) => listed_key(path, address)?,
+                (None, None) => None,
+            };
             session.show(&Changed { what: "added", change: client.add_peer(address, key)? })
         }
         TopologyVerb::RemovePeer { peer, force } => {
@@ -115,8 +122,40 @@ pub(crate) fn known_peer(text: &str) -> Result<KnownPeer, Failure> {
     Ok(KnownPeer { address: address.to_owned(), key: node_key(key)? })
 }
 
-/// A file of lines `HOST:PORT KEY`; empty lines and those that begin with `#` are passed over.
-pub(crate) fn peer_keys(path: &PathBuf) -> Result<Vec<KnownPeer>, Failure> {
+/// `HOST:PORT=KEY`, or `HOST:PORT` alone if `--peer-keys` has its key.
+pub(crate) fn listed_peer(text: &str, peer_keys: Option<&Path>) -> Result<KnownPeer, Failure> {
+    let (Some(path), false) = (peer_keys, text.contains('=')) else { return known_peer(text) };
+    let key = listed_key(path, text)?.ok_or_else(|| {
+        Failure::refused("unknown_key", format!("{} has no key for {text}", path.display()))
+            .help("give HOST:PORT=KEY; `dsm-storage-node key --to FILE` writes a storage node's key down")
+    })?;
+    Ok(KnownPeer { address: text.to_owned(), key })
+}
+
+/// The key at an address: in a folder the file `HOST.pub`, in a file the line that begins with the address.
+fn listed_key(path: &Path, address: &str) -> Result<Option<Vec<u8>>, Failure> {
+    if !path.is_dir() {
+        let known = peer_keys(path)?;
+        return Ok(known.into_iter().find(|one| one.address == address).map(|one| one.key));
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    // A name with a separator in it would lead out of the folder.
+    if host.is_empty() || host.contains('/') {
+        return Err(Failure::usage(format!("{address:?} is not of the form HOST:PORT")));
+    }
+    match std::fs::read_to_string(path.join(format!("{host}.pub"))) {
+        Ok(digits) => node_key(digits.trim()).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_failure(path, &error)),
+    }
+}
+
+/// A file of lines `HOST:PORT KEY`; empty lines and those that begin with `#` are passed over. A folder is looked into
+/// when an address is named.
+pub(crate) fn peer_keys(path: &Path) -> Result<Vec<KnownPeer>, Failure> {
+    if path.is_dir() {
+        return Ok(Vec::new());
+    }
     let text = std::fs::read_to_string(path).map_err(|error| file_failure(path, &error))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -282,4 +321,34 @@ fn unless(caught_up: bool) -> Result<(), Failure> {
     }
     Err(Failure::refused("not_caught_up", "a storage node has not caught up")
         .help("`dsm topology list` tells which, and what troubles it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_node_is_named_by_its_address_alone_where_its_key_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let digits = "ab".repeat(32);
+        std::fs::write(folder.path().join("storage-one.pub"), format!("{digits}\n")).unwrap();
+        let file = folder.path().join("peers");
+        std::fs::write(&file, format!("# ours\nstorage-two:8765 {digits}\n")).unwrap();
+        let found = |path: &Path, text: &str| {
+            listed_peer(text, Some(path)).map(|peer| (peer.address, hex::encode(peer.key)))
+        };
+        let peer = |address: &str| (address.to_owned(), digits.clone());
+        assert_eq!(found(folder.path(), "storage-one:8765").unwrap(), peer("storage-one:8765"));
+        assert_eq!(found(&file, "storage-two:8765").unwrap(), peer("storage-two:8765"));
+        let given = format!("elsewhere:1={digits}");
+        assert_eq!(found(folder.path(), &given).unwrap(), peer("elsewhere:1"));
+        for (path, text, code) in [
+            (folder.path(), "storage-two:8765", "unknown_key"),
+            (folder.path(), "../storage-one:8765", "usage"),
+            (&*file, "storage-one:8765", "unknown_key"),
+        ] {
+            assert_eq!(found(path, text).unwrap_err().code, code, "{text}");
+        }
+        assert_eq!(listed_peer("storage-one:8765", None).err().unwrap().code, "usage");
+    }
 }
