@@ -3,6 +3,10 @@
 //! The core node verifies every proof again before it credits anything; what is asked here decides what is worth
 //! submitting. A checkpoint counts with the signature of the network's own key.
 
+mod http;
+
+pub use http::HttpDsm;
+
 use crate::evm::Word;
 use dsm_abi::{AccountId, StateId, TokenId};
 use dsm_core::{BridgeState, PublicKey, SignedCheckpoint};
@@ -90,17 +94,17 @@ pub trait Dsm: Send + Sync {
     /// [`DsmError`].
     fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, DsmError>;
 
+    /// Has the core node take a checkpoint now, if it lets anybody.
+    ///
+    /// # Errors
+    /// [`DsmError`].
+    fn take_checkpoint(&self) -> Result<(), DsmError>;
+
     /// Entries of the outbox from an index on.
     ///
     /// # Errors
     /// [`DsmError`].
     fn outbox(&self, from: u64, limit: usize) -> Result<Vec<Entry>, DsmError>;
-
-    /// The siblings of an entry in the tree of the first `size` entries.
-    ///
-    /// # Errors
-    /// [`DsmError`].
-    fn outbox_proof(&self, index: u64, size: u64) -> Result<Vec<Word>, DsmError>;
 
     /// The hashes that show that the tree of `new` entries continues that of `old`.
     ///

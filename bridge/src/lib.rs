@@ -8,22 +8,28 @@
 //! Left out on purpose: a price for relaying (anyone may run a relayer), keys of users, the rules themselves
 //! (`dsm-evm-proof` and `dsm-core` have them), and every way to move funds by command.
 
+mod admin;
 pub mod api;
 mod attest;
 mod config;
 mod contract;
 mod dsm;
 mod evm;
+mod http;
+mod metrics;
 pub mod prove;
 mod relayer;
 pub mod rpc;
+mod service;
 pub mod state;
 pub mod tx;
 mod writer;
 
 pub use attest::{AttestError, AttestationRequest, Attestors};
 pub use config::{AttestationKind, AttestorConfig, RelayerConfig, ServiceConfig};
+pub use dsm::HttpDsm;
 pub use dsm::{Accepted, Dsm, DsmError, LockUse};
 pub use evm::{
     Address, Call, ContractView, Evm, EvmError, Fees, Header, LockHint, Shown, Source, Spent, TxReceipt, Word,
 };
+pub use service::{Bridge, OpenError, World, read_evm_key};

@@ -19,6 +19,7 @@ mod locks;
 mod outbox;
 
 pub(crate) use gas::Gas;
+pub(crate) use locks::check_proof;
 
 use crate::attest::{AttestError, Attestors, Outbox};
 use crate::dsm::{Dsm, DsmError};

@@ -204,6 +204,8 @@ pub struct WithdrawalRow {
     pub time_ms: u64,
     /// Its place in DSM's log.
     pub position: u64,
+    /// Its leaves are not before this index.
+    pub from: u64,
 }
 
 /// What this attestor put its name to.

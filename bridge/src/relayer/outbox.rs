@@ -46,12 +46,11 @@ impl Relayer {
 
     /// Has attestors sign a checkpoint that covers leaves which the contract does not know, and hands it in.
     fn hand_in_checkpoint(&mut self, now_ms: u64, view: &ContractView) -> Result<(), Stall> {
-        let Some(signed) = self.checkpoint()? else { return Ok(()) };
+        let Some(signed) = self.checkpoint()? else { return self.ask_for_checkpoint(now_ms, 0) };
         let newest = &signed.checkpoint;
         let is_new = newest.epoch > view.epoch && newest.outbox_size > view.size;
         if !is_new || !self.has_leaves(view.size, newest.outbox_size)? {
-            self.checkpoint_retry.cleared();
-            return Ok(());
+            return self.ask_for_checkpoint(now_ms, newest.outbox_size.max(view.size));
         }
         let purpose = Purpose::Checkpoint { epoch: newest.epoch };
         if !self.may_write()? || self.is_queued(&purpose)? || !self.checkpoint_retry.is_due(now_ms) {
@@ -70,6 +69,24 @@ impl Relayer {
                 self.checkpoint_retry.failed(now_ms, &stall.to_string());
                 Err(stall)
             }
+        }
+    }
+
+    /// Leaves above `size` need a checkpoint: the core node takes one by itself from time to time, or when asked.
+    fn ask_for_checkpoint(&mut self, now_ms: u64, size: u64) -> Result<(), Stall> {
+        let end = self.outbox.tree().size();
+        if !self.checkpoint_retry.is_due(now_ms) || !self.has_leaves(size, end)? {
+            return Ok(());
+        }
+        self.checkpoint_retry.failed(now_ms, "no checkpoint covers the newest leaves");
+        match self.dsm.take_checkpoint() {
+            Ok(()) => {
+                self.checkpoint_retry.cleared();
+                Ok(())
+            }
+            // It takes one by itself when its time comes.
+            Err(crate::dsm::DsmError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
