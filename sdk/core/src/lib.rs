@@ -41,6 +41,7 @@ pub use checkpoint::{
     AccountProof, AssetProof, Checkpoint, CheckpointSignature, ProofError, SignedCheckpoint, Snapshot,
     TokenProof,
 };
+pub use dsm_evm_proof::OutboxError;
 pub use equivocation::{EquivocationError, EquivocationProof};
 pub use evidence::{
     Attestation, Credential, CredentialPresentation, DisclosedClaim, EvidenceError, EvidenceProof,

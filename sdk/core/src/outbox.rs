@@ -2,7 +2,7 @@
 
 use crate::settle::Emission;
 use crate::{ProofError, PublicKey, SignedCheckpoint};
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{AccountId, Digest, NetworkId, TokenId, TransitionId, VerifySignature};
 use dsm_evm_proof::{Entry, OutboxError, OutboxTree, verify_inclusion};
@@ -43,6 +43,8 @@ impl OutboxEntry {
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     entries: Vec<OutboxEntry>,
+    /// The first entry of each transition that made any.
+    firsts: BTreeMap<TransitionId, u64>,
     tree: OutboxTree,
 }
 
@@ -55,6 +57,7 @@ impl Outbox {
     ) -> OutboxEntry {
         let Emission { lane, token, actor, payload } = emission;
         let entry = OutboxEntry { index: self.size(), lane, token, actor, transition, payload };
+        self.firsts.entry(transition).or_insert(entry.index);
         self.tree.append(entry.evm(network).leaf());
         self.entries.push(entry.clone());
         entry
@@ -78,6 +81,12 @@ impl Outbox {
     /// The entries from `index` on.
     pub fn entries_from(&self, index: u64) -> impl Iterator<Item = &OutboxEntry> {
         self.entries.iter().skip(usize::try_from(index).unwrap_or(usize::MAX))
+    }
+
+    /// The entries that `transition` made.
+    pub fn entries_of(&self, transition: &TransitionId) -> impl Iterator<Item = &OutboxEntry> {
+        let first = self.firsts.get(transition).copied().unwrap_or(self.size());
+        self.entries_from(first).take_while(move |entry| entry.transition == *transition)
     }
 
     /// The siblings that show the entry at `index` in the outbox of `size` entries, from the leaf upwards.

@@ -304,6 +304,19 @@ pub struct ConsistencyView {
     pub hashes: Vec<Digest>,
 }
 
+/// The way from an entry to the root of the outbox at a size, for whoever trusts that root already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxPathView {
+    /// The entry.
+    pub entry: OutboxEntryView,
+    /// The siblings from the leaf upwards.
+    pub siblings: Vec<Digest>,
+    /// Entries of the outbox.
+    pub size: u64,
+    /// The outbox's root at that size.
+    pub root: Digest,
+}
+
 /// Shows an entry of the outbox at a signed checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxProofView {

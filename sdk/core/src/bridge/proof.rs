@@ -85,6 +85,7 @@ impl BridgeError {
             BridgeError::Unknown(_) => "unknown_bridge",
             BridgeError::Frozen(_) => "bridge_frozen",
             BridgeError::TooManyHeaders => "too_many_headers",
+            BridgeError::Header(QbftError::Height { .. }) => "block_not_newer",
             BridgeError::Header(_) => "bad_header",
             BridgeError::NotAttested | BridgeError::Attestations { .. } | BridgeError::Attestation { .. } => {
                 "bad_block_attestation"

@@ -130,7 +130,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn suite() -> impl Strategy<Value = Suite> {
-    prop::sample::select(vec![Suite::MlDsa65, Suite::Ed25519MlDsa65, Suite::Dilithium3])
+    prop::sample::select(vec![
+        Suite::MlDsa65,
+        Suite::Ed25519MlDsa65,
+        Suite::Dilithium3,
+        Suite::SlhDsaSha2128s,
+    ])
 }
 
 fn evidence() -> impl Strategy<Value = EvidenceProof> {
@@ -324,7 +329,8 @@ fn tags_and_texts_have_one_form() {
     for byte in 2..=255u8 {
         assert!(decode::<Value>(&[0, byte], 9).is_err(), "bool {byte}");
         assert!(decode::<Option<u8>>(&[byte, 0], 9).is_err(), "option {byte}");
-        let known = [Suite::MlDsa65, Suite::Ed25519MlDsa65, Suite::Dilithium3].map(|suite| suite as u8);
+        let known = [Suite::MlDsa65, Suite::Ed25519MlDsa65, Suite::Dilithium3, Suite::SlhDsaSha2128s];
+        let known = known.map(|suite| suite as u8);
         assert_eq!(decode::<Suite>(&[byte], 9).is_ok(), known.contains(&byte), "suite {byte}");
         assert_eq!(decode::<HoldKind>(&[byte], 9).is_ok(), byte < 4, "hold kind {byte}");
     }

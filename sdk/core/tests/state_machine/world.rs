@@ -24,6 +24,11 @@ impl VerifySignature for FastSignatures {
         (algorithm == dsm_abi::import::hash_alg::BLAKE3).then(|| *blake3::hash(bytes).as_bytes())
     }
 
+    fn recover(&self, digest: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 20]> {
+        let address: [u8; 20] = signature[44..64].try_into().ok()?;
+        (seal_of(&address, digest) == *signature).then_some(address)
+    }
+
     fn verify_signature(
         &self,
         suite: Suite,
@@ -48,6 +53,25 @@ pub(crate) fn sign_bytes(key: &PublicKey, message: &[u8]) -> Vec<u8> {
     let secret = blake3::hash(&key.bytes);
     blake3::Hasher::new_keyed(secret.as_bytes()).update(message).finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// The address of the `n`-th validator.
+pub(crate) fn validator(n: u8) -> [u8; 20] {
+    let mut address = [n; 20];
+    address[0] = 0xee;
+    address
+}
+
+/// The stand-in for a validator's seal: what makes it is public, as everywhere here.
+pub(crate) fn seal(n: u8, digest: &[u8; 32]) -> [u8; 65] {
+    seal_of(&validator(n), digest)
+}
+
+fn seal_of(address: &[u8; 20], digest: &[u8; 32]) -> [u8; 65] {
+    let mut seal = [0; 65];
+    seal[..32].copy_from_slice(blake3::Hasher::new().update(address).update(digest).finalize().as_bytes());
+    seal[44..64].copy_from_slice(address);
+    seal
 }
 
 /// A key of the right length for `suite`, made from `name`.
@@ -219,7 +243,12 @@ impl Judge for Native {
             methods: Vec::new(),
             queries: Vec::new(),
             denials: Vec::new(),
-            evidence: vec![EvidenceKind::Credential, EvidenceKind::HashPreimage, EvidenceKind::Attestation],
+            evidence: vec![
+                EvidenceKind::Credential,
+                EvidenceKind::HashPreimage,
+                EvidenceKind::Attestation,
+                EvidenceKind::BridgeProof,
+            ],
             foreign_reads: reads.then_some(ForeignRead { target, policy_index: 0 }).into_iter().collect(),
         };
         Some((module(package.name), author(), Arc::new(description)))
