@@ -176,6 +176,12 @@ pub enum NodeError {
     /// There is no checkpoint yet.
     #[error("there is no checkpoint yet")]
     NoCheckpoint,
+    /// The outbox entry is newer than the last checkpoint; take one and prove again.
+    #[error("the entry is newer than the last checkpoint")]
+    NotCheckpointed,
+    /// The outbox has no such entry or size.
+    #[error("the outbox: {0}")]
+    Outbox(#[from] dsm_core::OutboxError),
     /// The node has stopped.
     #[error("the node has stopped: {0}")]
     Stopped(String),
@@ -188,6 +194,8 @@ impl NodeError {
             NodeError::Log(_) | NodeError::Index(_) | NodeError::Record(_) => "storage",
             NodeError::MovedSinceCheckpoint => "moved_since_checkpoint",
             NodeError::NoCheckpoint => "no_checkpoint",
+            NodeError::NotCheckpointed => "not_checkpointed",
+            NodeError::Outbox(_) => "not_in_outbox",
             NodeError::Stopped(_) => "stopped",
         }
     }

@@ -137,8 +137,7 @@ pub(super) fn verify_arrivals(
             .filter_map(|(bytes, arrival)| match admit(shared, verifier, &bytes) {
                 Ok(verified) => Some(Event::Verified(Box::new(verified), arrival)),
                 Err(error) => {
-                    count(&shared.metrics.not_admitted);
-                    arrival.answer(Err(SubmitError::Admit(error)));
+                    refuse(shared, &bytes, error, arrival);
                     None
                 }
             })
@@ -147,6 +146,20 @@ pub(super) fn verify_arrivals(
             unsent.into_inner().into_iter().for_each(Event::stopped);
         }
     }
+}
+
+/// Answers what did not verify. Evidence that counted once may count no more, because a bridge moved or froze since:
+/// a transition that was accepted then gets its receipt all the same.
+fn refuse(shared: &Shared, bytes: &[u8], error: AdmitError, arrival: Arrival) {
+    if let AdmitError::Bridge { .. } | AdmitError::Evidence { .. } = error
+        && let Ok(signed) = SignedTransition::decode(bytes)
+        && let Ok(Some(receipt)) = shared.history.receipt(&signed.transition.id())
+    {
+        count(&shared.metrics.duplicates);
+        return arrival.answer(Ok(receipt));
+    }
+    count(&shared.metrics.not_admitted);
+    arrival.answer(Err(SubmitError::Admit(error)));
 }
 
 fn admit(shared: &Shared, verifier: &Verifier, bytes: &[u8]) -> Result<VerifiedTransition, AdmitError> {
@@ -175,5 +188,9 @@ impl dsm_core::KeyDirectory for Directory<'_> {
 
     fn key_ids(&self, account: &dsm_abi::AccountId) -> Option<Arc<[dsm_abi::KeyId]>> {
         self.0.ledger.read().key_ids(account)
+    }
+
+    fn bridge(&self, bridge: &dsm_abi::BridgeId) -> Option<Arc<dsm_core::BridgeState>> {
+        self.0.ledger.read().bridge(bridge)
     }
 }

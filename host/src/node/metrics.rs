@@ -61,6 +61,14 @@ pub struct Metrics {
     pub checkpoints: AtomicU64,
     /// Bytes appended to the log.
     pub log_bytes: AtomicU64,
+    /// Locks of bridges that were credited.
+    pub locks_credited: AtomicU64,
+    /// Locks of bridges that were refunded.
+    pub locks_refunded: AtomicU64,
+    /// Entries put into the outbox.
+    pub emissions: AtomicU64,
+    /// Bridges opened, moved or frozen.
+    pub bridge_moves: AtomicU64,
     /// Time to verify one transition's signatures.
     pub verify: Histogram,
     /// Time of one policy evaluation.

@@ -2,7 +2,7 @@
 
 use super::{Node, NodeError};
 use dsm_abi::{AccountId, StateId, TokenId};
-use dsm_core::{AccountProof, AssetProof, PathProof, SignedCheckpoint, Snapshot, TokenProof};
+use dsm_core::{AccountProof, AssetProof, OutboxProof, PathProof, SignedCheckpoint, Snapshot, TokenProof};
 use std::sync::Arc;
 
 impl Node {
@@ -55,6 +55,26 @@ impl Node {
             Some(head) => self.token_state(token, head)?,
         };
         Ok(TokenProof { checkpoint, token: *token, state, path })
+    }
+
+    /// Shows an entry of the outbox at the last checkpoint.
+    ///
+    /// # Errors
+    /// [`NodeError::NoCheckpoint`]; [`NodeError::NotCheckpointed`] if the entry is newer: take a checkpoint and try
+    /// again; [`NodeError::Outbox`] if there is no such entry.
+    pub fn prove_outbox(&self, index: u64) -> Result<OutboxProof, NodeError> {
+        let last = self.last_checkpoint();
+        let checkpoint = last.or_else(|| self.0.shared.earlier_checkpoint.clone());
+        let ledger = self.0.shared.ledger.read();
+        let outbox = ledger.outbox();
+        let size = outbox.size();
+        let entry = outbox.entry(index).ok_or(dsm_core::OutboxError::Index { index, size })?.clone();
+        let checkpoint = checkpoint.ok_or(NodeError::NoCheckpoint)?;
+        let covered = checkpoint.checkpoint.outbox_size;
+        if index >= covered {
+            return Err(NodeError::NotCheckpointed);
+        }
+        Ok(OutboxProof { siblings: outbox.prove(index, covered)?, entry, checkpoint })
     }
 
     /// The state of a token with this id: its present head or an earlier one, sought backwards.

@@ -100,6 +100,12 @@ impl Sequencer {
         let applied = ledger.commit(changes);
         let version = shared.version.fetch_add(1, Ordering::Release) + 1;
         drop(ledger);
+        let metrics = &shared.metrics;
+        for used in &applied.locks {
+            count(if used.use_of.credited { &metrics.locks_credited } else { &metrics.locks_refunded });
+        }
+        metrics.emissions.fetch_add(applied.emitted.len() as u64, Ordering::Relaxed);
+        metrics.bridge_moves.fetch_add(applied.bridges.len() as u64, Ordering::Relaxed);
         for operation in &applied.signed.transition.operations {
             if let OperationKind::Publish { policy, .. } = &operation.kind {
                 shared.shelf.published(policy);
