@@ -93,8 +93,12 @@ fn is_no_std(file: &syn::File) -> bool {
 
 #[test]
 fn the_pure_crates_name_no_clock_file_socket_thread_randomness_executor_or_float() {
-    let pure =
-        [("dsm-abi", "sdk/abi/src"), ("dsm-core", "sdk/core/src"), ("dsm-proto", "storage-node/proto/src")];
+    let pure = [
+        ("dsm-abi", "sdk/abi/src"),
+        ("dsm-core", "sdk/core/src"),
+        ("dsm-proto", "storage-node/proto/src"),
+        ("dsm-evm-proof", "bridge/evm-proof/src"),
+    ];
     for (name, source) in pure {
         assert!(folder(package(name)).join("src").ends_with(source));
         assert!(is_no_std(&parse(&Path::new(source).join("lib.rs"))), "{name} is not no_std");
