@@ -24,8 +24,9 @@ interface IAttestationVerifier {
     function quorum() external view returns (uint8 size, uint8 threshold);
 
     /// What the present set signs to name its successor: EIP-712, domain `{name "DSM Attestors", version "1", chainId,
-    /// verifyingContract = this}`, struct `Rotation(uint64 setId,bytes32 setHash,uint8 threshold)`, where `setId` is the
-    /// successor's number (the present one plus one) and `setHash` is keccak256 of `keys`.
+    /// verifyingContract = this}`, struct `Rotation(uint64 setId,uint64 round,bytes32 setHash,uint8 threshold)`, where
+    /// `setId` is the successor's number (the present one plus one), `round` counts the proposals so far, so that none is
+    /// handed in twice, and `setHash` is keccak256 of `keys`.
     function rotationDigest(uint64 setId, bytes calldata keys, uint8 threshold) external view returns (bytes32);
 
     /// Anybody hands in a rotation that the present set attests. `keys` are the successor's keys, concatenated, as the

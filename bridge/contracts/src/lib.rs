@@ -11,7 +11,7 @@ pub mod attestation;
 mod bindings;
 mod words;
 
-pub use words::{REFUSALS, event, refusal};
+pub use words::{REFUSALS, event, event_text, refusal};
 
 /// The slot of `DsmBridge.outbox`, as the compiler laid it out. A test compares it with the artifact.
 pub const OUTBOX_SLOT: [u8; 32] = [0; 32];

@@ -96,3 +96,54 @@ fn every_contract_can_be_deployed() {
         assert!(artifact["deployedBytes"].as_u64().is_some_and(|bytes| bytes <= 24_576), "{name}");
     }
 }
+
+#[test]
+fn every_error_has_a_sentence_and_every_sentence_an_error() {
+    let mut declared = BTreeSet::from(["Panic(uint256 code)".to_owned()]);
+    for artifact in artifacts() {
+        let abi = artifact["abi"].as_array().expect("a list");
+        for error in abi.iter().filter(|entry| entry["type"] == "error") {
+            let inputs = error["inputs"].as_array().expect("a list").iter();
+            let text = |input: &Value| {
+                format!("{} {}", input["type"].as_str().expect("text"), input["name"].as_str().expect("text"))
+            };
+            let inputs: Vec<_> = inputs.map(text).collect();
+            declared.insert(format!("{}({})", error["name"].as_str().expect("text"), inputs.join(", ")));
+        }
+    }
+    let told: BTreeSet<_> =
+        dsm_contracts::REFUSALS.iter().map(|(declaration, _)| (*declaration).to_owned()).collect();
+    assert_eq!(told, declared);
+    assert_eq!(told.len(), dsm_contracts::REFUSALS.len(), "a row twice");
+}
+
+#[test]
+fn refusals_are_told_in_words() {
+    use dsm_contracts::{DsmBridge, SolError as _, refusal};
+    let rows: [(Vec<u8>, &str); 7] = [
+        (
+            DsmBridge::LeafSpent { index: 7 }.abi_encode(),
+            "LeafSpent: this leaf of the outbox has been used (index 7)",
+        ),
+        (
+            DsmBridge::SizeShrinks { size: 1, latest: 2 }.abi_encode(),
+            "SizeShrinks: the outbox would shrink (size 1, latest 2)",
+        ),
+        (
+            DsmBridge::UnknownAction { selector: [1, 2, 3, 4].into() }.abi_encode(),
+            "UnknownAction: no function of the time lock (selector 0x01020304)",
+        ),
+        (alloy_sol_types::Revert::from("no\u{1b}[31m").abi_encode(), "refused: no[31m"),
+        (vec![], "refused without a reason: out of gas, or no such contract"),
+        (vec![1, 2], "refused with 2 bytes that are no error"),
+        (vec![1, 2, 3, 4, 5], "refused with an unknown error 0x01020304"),
+    ];
+    for (answer, expected) in rows {
+        assert_eq!(refusal(&answer), expected);
+    }
+    // Cut off after the selector: the sentence without its arguments.
+    assert_eq!(
+        refusal(&DsmBridge::LeafSpent { index: 7 }.abi_encode()[..4]),
+        "LeafSpent: this leaf of the outbox has been used"
+    );
+}
