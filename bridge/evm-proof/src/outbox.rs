@@ -349,7 +349,8 @@ impl BorshDeserialize for OutboxFrontier {
     fn deserialize_reader<R: Read>(reader: &mut R) -> borsh::io::Result<OutboxFrontier> {
         let size = u64::deserialize_reader(reader)?;
         let peaks = bounded::items(reader, SIBLINGS_MAX, Hash::deserialize_reader)?;
-        if peaks.len() != size.count_ones() as usize {
+        // Below 2^63, so that the next entry has an index too.
+        if peaks.len() != size.count_ones() as usize || size >> 63 != 0 {
             return Err(bounded::invalid("a peak for each set bit of the size"));
         }
         Ok(OutboxFrontier { size, peaks })

@@ -95,7 +95,10 @@ fn every_root_and_every_proof_is_the_definitions() {
         }
     }
     assert_eq!((whole.leaf(3), whole.leaf(SIZE)), (Some(leaf(3)), None));
-    assert!(borsh::from_slice::<OutboxFrontier>(&borsh::to_vec(&(3_u64, leaves(0..1))).unwrap()).is_err());
+    for (size, peaks) in [(3_u64, 1), (4, 2), (0, 1), (u64::MAX, 64)] {
+        let stored = borsh::to_vec(&(size, leaves(0..peaks))).unwrap();
+        assert!(borsh::from_slice::<OutboxFrontier>(&stored).is_err(), "{size} entries, {peaks} peaks");
+    }
 }
 
 /// Sizes above the powers of two, where a proof is longest and a carry goes far.

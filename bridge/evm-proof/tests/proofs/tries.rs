@@ -393,7 +393,7 @@ fn b6_storage_words_and_accounts_have_one_spelling() {
 /// Proofs of alloy-trie about these keys.
 fn alloy(trie: &Trie, path: &[u8]) -> (Hash, Vec<Vec<u8>>) {
     let target = Nibbles::from_nibbles(path);
-    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(vec![target.clone()]));
+    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(vec![target]));
     for (key, value) in trie.entries() {
         builder.add_leaf(Nibbles::from_nibbles(key), value);
     }
