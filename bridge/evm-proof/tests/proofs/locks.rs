@@ -38,6 +38,20 @@ fn the_commitment_is_the_hash_of_eleven_words() {
     assert_eq!(lock_storage_key(5, &slot()), keccak256(&[&[word(5), slot()].concat()]));
 }
 
+/// Made with `cast` 1.7.1 (abi-encode, keccak).
+#[test]
+fn another_encoder_makes_the_same_commitment_and_key() {
+    let lock = Lock { nonce: 7, amount: u128::MAX, deadline_s: 1_800_086_400, ..lock(0) };
+    assert_eq!(
+        hex::encode(lock.commitment(138, &BRIDGE)),
+        "5ec73f57bd2fa53a8076ad7f9e703ca9940751283f2b2ac9809eb833d58864f8"
+    );
+    assert_eq!(
+        hex::encode(lock_storage_key(5, &word(3))),
+        "405aad32e1adbac89bb7f176e338b8fc6e994ca210c9bb7bdca249b465942250"
+    );
+}
+
 fn verify(world: &crate::support::World, proof: &EvmLockProof) -> Result<Shown<ProvenLock>, LockError> {
     proof.verify(&world.state.root(), &BRIDGE, &slot(), CHAIN)
 }

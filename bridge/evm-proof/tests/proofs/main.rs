@@ -2,6 +2,7 @@
 //! byte flipped, every quorum short by one, random tries compared with another library.
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
+mod codes;
 mod files;
 mod headers;
 mod locks;

@@ -1,9 +1,10 @@
 //! The outbox tree beside its definition, its proofs for every index and every pair of sizes, and its payloads.
 
+use crate::support::{Recover, validator};
 use dsm_evm_proof::{
     Address, Checkpoint, Entry, Hash, LANE_EVM, OUTBOX_TAG, OutboxError, OutboxFrontier, OutboxTree, Payload,
-    REFUND_TAG, RELEASE_TAG, Refund, Release, ReleaseKind, address_word, keccak256, verify_consistency,
-    verify_inclusion, word,
+    REFUND_TAG, RELEASE_TAG, RecoverSigner, Refund, Release, ReleaseKind, address_word, keccak256,
+    verify_consistency, verify_inclusion, word,
 };
 
 const SIZE: u64 = 40;
@@ -367,4 +368,32 @@ fn the_checkpoints_digest_is_that_of_eip_712() {
     assert_eq!(checkpoint.digest(138, &BRIDGE), digest);
     assert_ne!(checkpoint.digest(1, &BRIDGE), digest);
     assert_ne!(checkpoint.digest(138, &[1; 20]), digest);
+}
+
+/// Made with `cast` 1.7.1: abi-encode and keccak, and a signature over the typed data with the key 0x01…01.
+#[test]
+fn another_encoder_makes_the_same_leaf_payloads_and_digest() {
+    let refund = Refund { chain_id: 138, bridge: BRIDGE, nonce: 7, commitment: [5; 32] };
+    let rows = [
+        (entry().leaf(), "41a5546a54eee49c2f71452989716a52226900e497b69a575289c4032a735194"),
+        (
+            keccak256(&[&Payload::Release(release()).encode()]),
+            "1bfd7c38c0fcaa39d320e7d0956edf81d99e4f910b956de4c76c05ee2d8f44dc",
+        ),
+        (
+            keccak256(&[&Payload::Refund(refund).encode()]),
+            "61b2a3c71680f0bd73e79fe6cc13bb2f48dc11e2c127be8fc3b205d1bbc07ac9",
+        ),
+    ];
+    for (hash, expected) in rows {
+        assert_eq!(hex::encode(hash), expected);
+    }
+    let signature = "0b9c8e78c3f5f1ed24a57095fecbc6f2a7164d30a10ada351475b6c86c875419\
+                     547c8c65504c17bcf97a3eb7c26dba4649e1a606082540abbed346bc73911fb21c";
+    let mut signature: [u8; 65] = hex::decode(signature).unwrap().try_into().unwrap();
+    signature[64] -= 27;
+    let checkpoint =
+        Checkpoint { epoch: 5, size: 40, root: [6; 32], set_id: 2, network: [7; 32], position: 1 << 40 };
+    let signer = Recover.recover(&checkpoint.digest(138, &BRIDGE), &signature);
+    assert_eq!(signer, Some(validator(1).address));
 }
