@@ -116,9 +116,9 @@ impl Wrapped {
     /// New units: for a lock that came with the transition or, where the home is here, by the issuer.
     fn mint(&self, context: &mut Context<'_>, mint: Mint) -> Outcome {
         let token = context.token().id;
-        let mut locks = context.locks().filter(|lock| {
-            lock.token == token && lock.recipient == mint.to && lock.amount == mint.amount
-        });
+        let mut locks = context
+            .locks()
+            .filter(|lock| lock.token == token && lock.recipient == mint.to && lock.amount == mint.amount);
         match (locks.next(), locks.next()) {
             (Some(lock), None) => self.take(context, &lock, true),
             (Some(_), Some(_)) => Err(Denied::Ambiguous.into()),
