@@ -98,3 +98,8 @@ fn csd_register() {
 fn cash() {
     same_natively_and_as_wasm::<cash::Cash>("cash", &cash::cases());
 }
+
+#[test]
+fn wrapped() {
+    same_natively_and_as_wasm::<wrapped::Wrapped>("wrapped", &wrapped::cases());
+}

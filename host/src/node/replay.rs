@@ -39,6 +39,10 @@ pub struct ReplayReport {
     pub tokens_root: Digest,
     /// Root over all unclaimed credits.
     pub credits_root: Digest,
+    /// Root over the states of all bridges.
+    pub bridges_root: Digest,
+    /// Root of the outbox, by keccak-256.
+    pub outbox_root: Digest,
 }
 
 /// Why a replay stops.
@@ -204,6 +208,8 @@ impl Replay {
             accounts_root: roots.accounts_root,
             tokens_root: roots.tokens_root,
             credits_root: roots.credits_root,
+            bridges_root: roots.bridges_root,
+            outbox_root: roots.outbox_root,
         }
     }
 }

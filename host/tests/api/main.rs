@@ -6,6 +6,15 @@
 #[allow(dead_code)]
 mod world;
 
+#[path = "../../../sdk/core/tests/state_machine/chain.rs"]
+#[allow(dead_code)]
+mod chain;
+
+#[path = "../node/bridged.rs"]
+#[allow(dead_code)]
+mod bridged;
+
+mod bridge;
 mod documents;
 mod events;
 mod http;

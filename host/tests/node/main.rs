@@ -6,6 +6,12 @@
 #[allow(dead_code)]
 mod guest;
 
+#[path = "../../../sdk/core/tests/state_machine/chain.rs"]
+#[allow(dead_code)]
+mod chain;
+
+mod bridge;
+mod bridged;
 mod crash;
 mod policies;
 mod refusals;
