@@ -33,3 +33,4 @@ pub use evm::{
     Address, Call, ContractView, Evm, EvmError, Fees, Header, LockHint, Shown, Source, Spent, TxReceipt, Word,
 };
 pub use service::{Bridge, OpenError, World, read_evm_key};
+pub use writer::relayer_account;

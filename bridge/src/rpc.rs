@@ -91,21 +91,6 @@ pub enum RpcError {
     Resting(String),
 }
 
-impl RpcError {
-    /// A word for counters.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            RpcError::Unreachable(_) => "unreachable",
-            RpcError::Busy { .. } => "busy",
-            RpcError::Malformed(_) => "malformed",
-            RpcError::Unknown(_) => "unknown",
-            RpcError::Refused { .. } => "refused",
-            RpcError::Contradiction(_) => "contradiction",
-            RpcError::Resting(_) => "resting",
-        }
-    }
-}
-
 /// How one endpoint does.
 #[derive(Debug, Default)]
 struct Health {

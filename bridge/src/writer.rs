@@ -6,8 +6,8 @@
 
 use crate::dsm::{Accepted, Dsm, DsmError};
 use crate::state::{PendingRow, StateError, Step, Store};
-use dsm_abi::{AccountId, NetworkId, StateId, TokenId, TransitionId, Value};
-use dsm_core::{BridgeConfig, EvidenceProof, FinalHeader, Genesis, KeySet, OperationKind, SignedTransition};
+use dsm_abi::{AccountId, BridgeId, NetworkId, StateId, TransitionId};
+use dsm_core::{BridgeConfig, FinalHeader, Genesis, KeySet, SignedTransition};
 use dsm_crypto::{LastSigned, LastSignedError, SecretKey, Signer, fill_random};
 use dsm_evm_proof::{Advance, EvmLockProof};
 use dsm_sdk::draft::{Draft, DraftError, Window, public_key};
@@ -46,6 +46,15 @@ pub(crate) enum WriteError {
     WouldEquivocate(u64),
     #[error("no randomness")]
     Random,
+}
+
+fn genesis(network: NetworkId, key: &dyn Signer) -> Genesis {
+    Genesis { network, keys: KeySet::single(public_key(key)), salt: *b"dsm-bridge relayer account, v. 1" }
+}
+
+/// The account that a relayer with this key has on a network; it opens it when it first needs it.
+pub fn relayer_account(network: NetworkId, key: &dyn Signer) -> AccountId {
+    genesis(network, key).account()
 }
 
 /// The relayer's account.
@@ -103,7 +112,7 @@ impl Writer {
         store: &Store,
         now_ms: u64,
         request: &Request<'_>,
-        bridge: dsm_abi::BridgeId,
+        bridge: BridgeId,
         done: impl FnOnce(&mut Step<'_>, Accepted) -> Result<(), StateError>,
     ) -> Result<Accepted, WriteError> {
         self.settle(dsm, store)?;
@@ -116,31 +125,17 @@ impl Writer {
         self.submit(dsm, store, draft, head.1 + 1, done)
     }
 
-    fn add(&self, draft: Draft, request: &Request<'_>, bridge: dsm_abi::BridgeId) -> Draft {
+    fn add(&self, draft: Draft, request: &Request<'_>, bridge: BridgeId) -> Draft {
         let actor = self.account;
-        let evidence = |proof: &EvmLockProof| EvidenceProof::Bridge { bridge, proof: proof.clone() };
         match request {
-            Request::Open(config) => {
-                draft.operation(actor, OperationKind::OpenBridge { config: (*config).clone() })
-            }
-            Request::Advance(headers) => {
-                draft.operation(actor, OperationKind::AdvanceBridge { bridge, headers: headers.clone() })
-            }
+            Request::Open(config) => draft.open_bridge(actor, (*config).clone()),
+            Request::Advance(headers) => draft.advance_bridge(actor, bridge, headers.clone()),
             Request::Convict(a, b) => {
                 let header = |rlp: &Vec<u8>| FinalHeader { header: rlp.clone(), attestations: Vec::new() };
-                let (a, b) = (header(a), header(b));
-                draft.operation(actor, OperationKind::ConvictBridge { bridge, a, b })
+                draft.convict_bridge(actor, bridge, header(a), header(b))
             }
-            Request::Credit(proof) => {
-                let lock = &proof.lock;
-                let (token, to) = (TokenId(lock.token), AccountId(lock.recipient));
-                draft.mint(actor, token, to, lock.amount).evidence(evidence(proof))
-            }
-            Request::Refund(proof, policy) => {
-                let nonce = vec![Value::U64(proof.lock.nonce)];
-                let token = TokenId(proof.lock.token);
-                draft.invoke(actor, token, *policy, "refund", nonce).evidence(evidence(proof))
-            }
+            Request::Credit(proof) => draft.credit_lock(actor, bridge, (*proof).clone()),
+            Request::Refund(proof, policy) => draft.refund_lock(actor, *policy, bridge, (*proof).clone()),
         }
     }
 

@@ -6,8 +6,9 @@ use crate::evm::Header;
 use crate::prove::{self, ProveError, Trust};
 use crate::state::{LockRow, LockState, Retry, StateError};
 use crate::writer::{Request, WriteError};
-use dsm_abi::TokenId;
-use dsm_core::Finality;
+use dsm_abi::{TokenId, VerifySignature as _};
+use dsm_core::{Finality, SignKind, signing_message};
+use dsm_crypto::Verifier;
 use dsm_evm_proof::{EvmLockProof, QbftHeader, Shown};
 
 impl Relayer {
@@ -335,6 +336,7 @@ pub(crate) fn check_proof(
         Trust::Attested => {
             let header = dsm_evm_proof::Header::decode(&proof.header);
             let header = header.map_err(|error| (error.code(), error.to_string()))?;
+            check_attestations(terms, &header.hash(), &proof.attestations)?;
             (header.number, header.hash(), header.state_root)
         }
     };
@@ -343,4 +345,27 @@ pub(crate) fn check_proof(
         Ok(Shown::Absent) => Err(("lock_absent", "the contract has no lock of this number".to_owned())),
         Err(error) => Err((error.code(), error.to_string())),
     }
+}
+
+/// Whether enough of the bridge's keys state that a block is final.
+fn check_attestations(
+    terms: &dsm_core::BridgeConfig,
+    hash: &[u8; 32],
+    attestations: &[(u8, Vec<u8>)],
+) -> Result<(), (&'static str, String)> {
+    let Finality::Attested { keys, threshold } = &terms.finality else { return Ok(()) };
+    let bad = |reason: &str| ("bad_block_attestation", reason.to_owned());
+    let ascending = attestations.is_sorted_by(|(one, _), (next, _)| one < next);
+    if !ascending || attestations.len() != usize::from(*threshold) {
+        return Err(bad("exactly as many statements as the threshold are needed, in ascending order"));
+    }
+    let body = dsm_abi::encode(&(terms.id(), *hash));
+    for (index, signature) in attestations {
+        let key = keys.get(usize::from(*index)).ok_or_else(|| bad("there is no such key"))?;
+        let message = signing_message(key.suite, terms.network, SignKind::BridgeBlock, &body);
+        Verifier::new()
+            .verify_signature(key.suite, &key.bytes, &message, signature)
+            .map_err(|_| bad("a statement does not verify"))?;
+    }
+    Ok(())
 }

@@ -1,0 +1,126 @@
+//! The command line: run the service, show its keys, ask a running one.
+//!
+//! Answers go to stdout as text or with `--json` as one JSON value, logs to stderr. Exit codes: 0 ok, 1 a failed check
+//! or a refusal, 2 usage, 3 no service answers, 4 bytes that are not what they should be.
+
+mod ask;
+mod failure;
+mod keys;
+mod run;
+mod settings;
+
+use clap::Parser;
+use failure::{Exit, Failure, safe};
+use serde::Serialize;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// The bridge between DSM and an EVM chain: carries proofs, trusts none of its endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "dsm-bridge", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Print one JSON value on stdout instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Run the service until a signal ends it
+    Run(Box<run::RunArgs>),
+    /// Show the public halves of the service's keys; keys that are missing are made
+    Keys(keys::KeysArgs),
+    /// Tell how a running service is
+    Status(ask::ServiceArgs),
+    /// Show the alarms of a running service
+    Alarms(ask::ServiceArgs),
+    /// Tell a running service to try everything again now
+    Retry(ask::AdminArgs),
+    /// Have a running service write nothing to either chain
+    Pause(ask::AdminArgs),
+    /// End a pause
+    Resume(ask::AdminArgs),
+    /// End a freeze, after a look at the alarms
+    Unfreeze(ask::AdminArgs),
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misread(&error),
+    };
+    let out = Output { json: arguments.json };
+    let outcome = match arguments.verb {
+        Verb::Run(args) => run::run(out, *args),
+        Verb::Keys(args) => keys::keys(out, &args),
+        Verb::Status(args) => ask::status(out, &args),
+        Verb::Alarms(args) => ask::alarms(out, &args),
+        Verb::Retry(args) => ask::command(out, &args, "retry"),
+        Verb::Pause(args) => ask::command(out, &args, "pause"),
+        Verb::Resume(args) => ask::command(out, &args, "resume"),
+        Verb::Unfreeze(args) => ask::command(out, &args, "unfreeze"),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(out.json, &failure),
+    }
+}
+
+/// Prints help, or why the command line makes no sense.
+fn misread(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return fail(true, &Failure::usage(first));
+    }
+    // Nobody is left to tell if the terminal is gone.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 })
+}
+
+fn fail(json: bool, failure: &Failure) -> ExitCode {
+    if json {
+        line(&serde_json::json!({ "error": failure }).to_string());
+    } else {
+        eprint!("{failure}");
+    }
+    ExitCode::from(failure.exit as u8)
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy)]
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// Prints an answer: its fields as JSON, or `text`.
+    fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        if !self.json {
+            line(&text(value));
+            return Ok(());
+        }
+        let text =
+            serde_json::to_string(value).map_err(|error| Failure::new(Exit::Integrity, "json", error))?;
+        line(&text);
+        Ok(())
+    }
+}
+
+/// Writes one line to stdout. A reader that went away is no failure of the verb.
+fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// Names and values in two columns; empty values are left out.
+fn rows<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let rows: Vec<(&str, String)> = rows.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:width$}  {}", safe(value))).collect();
+    lines.join("\n")
+}

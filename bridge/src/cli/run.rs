@@ -1,0 +1,121 @@
+//! `dsm-bridge run`: the service until something ends it.
+
+use super::failure::{Exit, Failure};
+use super::keys::KeyArgs;
+use super::settings::Settings;
+use super::{Output, rows};
+use dsm_bridge::Bridge;
+use dsm_bridge::api::trust_level;
+use dsm_core::{BridgeConfig, Finality};
+use serde::Serialize;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// A file with settings in TOML, named as the options here with `_` for `-`
+    #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What the service prints when it serves: above all whom it believes.
+#[derive(Serialize)]
+struct Banner {
+    url: String,
+    admin: Option<String>,
+    bridge: String,
+    network: String,
+    chain_id: u64,
+    contract: String,
+    trust_level: String,
+    trusted_set: Vec<String>,
+    trusted_set_hash: String,
+    roles: Vec<String>,
+    account: Option<String>,
+    gas_account: Option<String>,
+    version: &'static str,
+}
+
+fn text(banner: &Banner) -> String {
+    let mut lines = vec![
+        ("bridge", banner.bridge.clone()),
+        ("network", banner.network.clone()),
+        ("chain", banner.chain_id.to_string()),
+        ("contract", banner.contract.clone()),
+        ("trust level", banner.trust_level.clone()),
+    ];
+    lines.extend(banner.trusted_set.iter().map(|one| ("trusted", one.clone())));
+    lines.extend([
+        ("trusted set's hash", banner.trusted_set_hash.clone()),
+        ("roles", banner.roles.join(", ")),
+        ("account", banner.account.clone().unwrap_or_default()),
+        ("gas account", banner.gas_account.clone().unwrap_or_default()),
+        ("HTTP", banner.url.clone()),
+        ("admin", banner.admin.clone().unwrap_or_default()),
+    ]);
+    format!("DSM bridge {}\n{}", banner.version, rows(lines))
+}
+
+/// Whom the bridge believes at first, with their digest: for validators the same that the ledger's state has.
+fn trusted(terms: &BridgeConfig) -> (Vec<String>, String) {
+    let (set, bytes) = match &terms.finality {
+        Finality::Qbft { validators, .. } | Finality::QbftContract { validators, .. } => {
+            let shown = validators.iter().map(|address| format!("0x{}", hex::encode(address))).collect();
+            (shown, dsm_abi::encode(validators))
+        }
+        Finality::Attested { keys, .. } => {
+            (keys.iter().map(|key| key.id().to_string()).collect(), dsm_abi::encode(keys))
+        }
+    };
+    (set, dsm_core::hash(dsm_core::tag::BRIDGE_SET, &[&bytes]).to_string())
+}
+
+pub(crate) fn run(out: Output, args: RunArgs) -> Result<(), Failure> {
+    let (config, level) = args.settings.resolve(args.config.as_deref(), &args.keys)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Refused, "thread", format!("threads could not be started: {error}"))
+    })?;
+    runtime.block_on(async {
+        let caught = |error| Failure::new(Exit::Refused, "signal", format!("signals cannot be caught: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(caught)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(caught)?;
+        let terms = config.terms.clone();
+        let bridge = Bridge::open(config).await?;
+        let status = bridge.status().map_err(|error| Failure::new(Exit::Integrity, "state", error))?;
+        let (trusted_set, trusted_set_hash) = trusted(&terms);
+        let banner = Banner {
+            url: format!("http://{}", bridge.local_addr()),
+            admin: bridge.admin_addr().map(|address| format!("http://{address}")),
+            bridge: status.bridge,
+            network: status.network,
+            chain_id: status.chain_id,
+            contract: format!("0x{}", hex::encode(&status.contract.0)),
+            trust_level: trust_level(&terms).to_owned(),
+            trusted_set,
+            trusted_set_hash,
+            roles: status.roles,
+            account: status.account,
+            gas_account: status.gas_account.map(|address| format!("0x{}", hex::encode(&address.0))),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        out.show(&banner, text)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            reason = bridge.ended() => {
+                bridge.close().await;
+                let message = format!("what is durable is unknown: {reason}");
+                return Err(Failure::new(Exit::Integrity, "state", message)
+                    .help("check the device, then start the service again: it takes up what is really there"));
+            }
+        }
+        bridge.close().await;
+        Ok(())
+    })
+}
