@@ -126,6 +126,22 @@ impl Auditor {
         &self.last
     }
 
+    /// Reads the next line of a whole log.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub fn check(&mut self, text: &str) -> Result<(), AuditError> {
+        let line = self.sequence + 1;
+        let entry = read(text, line)?;
+        let sequence = entry.sequence;
+        let mut next = self.clone();
+        if next.line(entry.told).trim_end() != text {
+            return Err(AuditError::Broken { line, sequence });
+        }
+        *self = next;
+        Ok(())
+    }
+
     /// The next line, with its end of line.
     pub fn line(&mut self, told: Told) -> String {
         self.sequence += 1;
@@ -145,16 +161,7 @@ impl Auditor {
 /// caller decides, it is not passed in.
 pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Auditor, AuditError> {
     let mut auditor = Auditor::default();
-    for (index, text) in lines.into_iter().enumerate() {
-        let line = index as u64 + 1;
-        let entry = read(text, line)?;
-        let sequence = entry.sequence;
-        let mut next = auditor.clone();
-        if next.line(entry.told).trim_end() != text {
-            return Err(AuditError::Broken { line, sequence });
-        }
-        auditor = next;
-    }
+    lines.into_iter().try_for_each(|text| auditor.check(text))?;
     Ok(auditor)
 }
 

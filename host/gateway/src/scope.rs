@@ -83,6 +83,14 @@ impl Scopes {
     }
 }
 
+impl std::str::FromStr for Scopes {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Scopes, UnknownScope> {
+        Scopes::parse(text)
+    }
+}
+
 impl std::fmt::Display for Scopes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let words: Vec<_> =

@@ -7,7 +7,7 @@ use super::submit::blocking;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use dsm_sdk::api::{ChangedSettings, ConfigRequest, ConfigView, limit};
+use dsm_sdk::api::{ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, limit};
 
 /// Why a change is refused; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,5 +58,9 @@ pub(super) async fn change(State(api): State<Api>, request: Request) -> Result<R
     let settings = api.settings.ok_or_else(none)?;
     let (_, bytes) = read(request, 0, limit::JSON_BYTES_MAX).await?;
     let request: ConfigRequest = from_json(&bytes)?;
-    json(&blocking(move || settings.change(&request)).await??)
+    let changed = blocking(move || settings.change(&request)).await??;
+    for ChangedSetting { name, before, after, live, .. } in &changed.changed {
+        tracing::info!(name, before, after, live, "a setting was changed");
+    }
+    json(&changed)
 }

@@ -130,6 +130,14 @@ fn from_problem(problem: Box<Problem>) -> Failure {
         (None, "fenced") => {
             "another node writes this history now; name it with --node, and do not start this one again".to_owned()
         }
+        (None, "no_credentials" | "bad_credentials") => {
+            "name a file with a key by --api-key-file or DSM_API_KEY_FILE; the node's operator makes keys with \
+             `dsm access key new`"
+                .to_owned()
+        }
+        (None, "scope_missing") => {
+            "the node's operator gives a key scopes with `dsm access key new NAME --scopes ...`".to_owned()
+        }
         (None, "stale_parent") => "the account has moved; run the command again".to_owned(),
         (None, "conflict") => "`dsm account history` shows the evidence that the node keeps".to_owned(),
         (None, "insufficient_funds") => {
@@ -198,6 +206,37 @@ impl From<OpenError> for Failure {
             _ => "`dsm replay --verify --data DIR` names the first record that does not fit",
         };
         Failure::new(exit, error.code(), &error).help(help)
+    }
+}
+
+impl From<dsm_logs::LogError> for Failure {
+    fn from(error: dsm_logs::LogError) -> Failure {
+        Failure::new(Exit::Refused, error.code(), &error)
+            .help("check that --log-file is a file that this user may write")
+    }
+}
+
+impl From<dsm_host::api::AuditOpenError> for Failure {
+    fn from(error: dsm_host::api::AuditOpenError) -> Failure {
+        use dsm_host::api::AuditOpenError as Error;
+        match &error {
+            Error::Damaged { path, .. } => {
+                let help = format!(
+                    "`dsm audit verify {0}` names the line; keep a copy, move {0} away, and the node begins a new log",
+                    path.display()
+                );
+                Failure::integrity(error.code(), &error).help(help)
+            }
+            Error::Io { .. } | Error::Thread(_) => Failure::refused(error.code(), &error)
+                .help("check that --data is a directory that this user may write"),
+        }
+    }
+}
+
+impl From<dsm_host::api::AccessError> for Failure {
+    fn from(error: dsm_host::api::AccessError) -> Failure {
+        Failure::new(Exit::Usage, error.code(), &error)
+            .help("`dsm node --help` tells what --allow-methods and --api-keys take")
     }
 }
 

@@ -3,9 +3,15 @@
 //! Text and JSON come from the same value; answers go to stdout, logs to stderr. Exit codes: 0 ok, 1 a failed check
 //! or a refusal, 2 usage, 3 no node, 4 bytes that are not what they should be.
 
+mod access;
 mod account;
+mod audit;
+mod bridge;
+mod config;
+mod door;
 pub(crate) mod failure;
 mod key;
+mod logs;
 pub(crate) mod node;
 mod pay;
 pub(crate) mod policy;
@@ -21,7 +27,7 @@ mod tx;
 pub(crate) mod values;
 mod wallet;
 
-use clap::{CommandFactory as _, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use failure::{Exit, Failure};
 use session::{Globals, Session};
 use std::process::ExitCode;
@@ -39,13 +45,24 @@ struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Run a core node
-    Node(node::NodeArgs),
+    Node(Box<node::NodeArgs>),
     /// Watch a core node at work: a story in thirteen steps, in one process
     Demo(crate::demo::DemoArgs),
     /// Tell how the node is
     Status,
     /// Tell by the exit code whether the node accepts transitions
     Health,
+    /// Show and change a node's settings
+    #[command(subcommand)]
+    Config(Box<config::ConfigVerb>),
+    /// Make, list and revoke what clients show to a node: API keys and bearer tokens
+    #[command(subcommand)]
+    Access(access::AccessVerb),
+    /// Check a node's audit log
+    #[command(subcommand)]
+    Audit(audit::AuditVerb),
+    /// Find the log lines of a transition
+    Logs(logs::LogsArgs),
     /// Show and change who keeps the log besides the core node
     #[command(subcommand)]
     Topology(topology::TopologyVerb),
@@ -81,6 +98,9 @@ enum Verb {
     Prove(proof::ProveVerb),
     /// Check a proof, a checkpoint or evidence of equivocation, without the node
     Verify(proof::VerifyArgs),
+    /// Move value to and from an EVM chain, by proof
+    #[command(subcommand)]
+    Bridge(Box<bridge::BridgeVerb>),
     /// Work out the whole state again from a log, and compare
     Replay(status::ReplayArgs),
     /// Print the completions for a shell
@@ -92,23 +112,38 @@ enum Verb {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return misread(&error),
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--json");
+    let read = config::read_words(Arguments::command(), &words);
+    let parsed = read.and_then(|(matches, layers)| {
+        Ok((
+            Arguments::from_arg_matches(&matches)
+                .map_err(|error| Ok(error.format(&mut Arguments::command())))?,
+            layers,
+        ))
+    });
+    let (arguments, layers) = match parsed {
+        Ok(parsed) => parsed,
+        Err(Ok(error)) => return misread(&error),
+        Err(Err(failure)) => return fail(json, &failure),
     };
     let session = Session::new(arguments.globals);
-    match run(&session, &arguments.verb) {
+    match run(&session, &arguments.verb, layers) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(session.globals.json, &failure),
     }
 }
 
-fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
+fn run(session: &Session, verb: &Verb, layers: Option<config::Layers>) -> Result<(), Failure> {
     match verb {
-        Verb::Node(args) => node::run(session, args),
+        Verb::Node(args) => node::run(session, args, layers),
         Verb::Demo(args) => crate::demo::run(session, args),
         Verb::Status => status::status(session),
         Verb::Health => status::health(session),
+        Verb::Config(verb) => config::run(session, verb),
+        Verb::Access(verb) => access::run(session, verb),
+        Verb::Audit(verb) => audit::run(session, verb),
+        Verb::Logs(args) => logs::run(session, args),
         Verb::Topology(verb) => topology::run(session, verb),
         Verb::Restore(args) => restore::run(session, args),
         Verb::Repair(args) => repair::run(session, args),
@@ -123,6 +158,7 @@ fn run(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Checkpoint(args) => proof::checkpoint(session, args),
         Verb::Prove(verb) => proof::prove(session, verb),
         Verb::Verify(args) => proof::verify(session, args),
+        Verb::Bridge(verb) => bridge::run(session, verb),
         Verb::Replay(args) => status::replay(session, args),
         Verb::Completions { shell } => completions(session, *shell),
     }

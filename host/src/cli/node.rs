@@ -1,18 +1,25 @@
 //! `dsm node`: the core node until a signal ends it; `dsm node key`: copies of its key.
 
+use super::config::{Layers, Running, State};
+use super::door::{OwnKeyFile, draw_own, rules};
 use super::failure::{Exit, Failure, file_failure};
 use super::session::Session;
 use super::show::{Show, rows, show};
 use super::topology::{listed_peer, peer_keys};
 use dsm_abi::{Digest, NetworkId};
 use dsm_crypto::Keystore;
+use dsm_host::api::{Access, ApiConfig, Audit, Settings as _, SystemWatch};
 use dsm_host::node::{Node, NodeConfig};
 use dsm_host::replicate::{Replication, ReplicationConfig};
-use dsm_sdk::api::{Hex, KeyView};
+use dsm_logs::{LogConfig, Logs};
+use dsm_sdk::api::{ConfigRequest, Hex, KeyView};
 use dsm_sdk::receipt::Durability;
+use parking_lot::Mutex;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -58,23 +65,69 @@ enum KeyVerb {
     },
 }
 
-/// Options of the running node.
-#[derive(Debug, clap::Args)]
-struct RunArgs {
+/// Options of the running node: its settings.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RunArgs {
     /// The data directory; made if it does not exist
     #[arg(long, value_name = "DIR", env = "DSM_DATA", default_value = "data")]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
+    /// The file of settings; it need not exist [default: node.toml in the data directory]
+    #[arg(long, value_name = "FILE", env = "DSM_CONFIG")]
+    config: Option<PathBuf>,
     /// Where to serve the API; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", env = "DSM_LISTEN", default_value = "127.0.0.1:7545")]
     listen: String,
     /// How much to log on stderr: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", env = "DSM_LOG_LEVEL", default_value = "info")]
-    log_level: tracing::Level,
+    pub(crate) log_level: tracing::Level,
+    /// How to log: text for people, json for programs
+    #[arg(long, value_name = "FORMAT", env = "DSM_LOG_FORMAT", default_value = "text")]
+    log_format: dsm_logs::Format,
+    /// Log to this file too; after 64 MiB it is set aside as FILE.1
+    #[arg(long, value_name = "FILE", env = "DSM_LOG_FILE")]
+    log_file: Option<PathBuf>,
+    /// Compiled policies that are kept
+    #[arg(long, value_name = "N", env = "DSM_CACHE_SIZE", default_value_t = 1000)]
+    pub(crate) policy_cache_size: usize,
+    /// Seconds after which a compiled policy is compiled anew
+    #[arg(long, value_name = "S", env = "DSM_POLICY_TTL", default_value_t = 3600)]
+    pub(crate) policy_ttl: u64,
+    /// The file of API keys, which `dsm access key` writes [default: api-keys.json in the data directory, if it exists]
+    #[arg(long, value_name = "FILE", env = "DSM_API_KEYS")]
+    pub(crate) api_keys: Option<PathBuf>,
+    /// A file with the secret of bearer tokens, 32 bytes or more
+    #[arg(long, value_name = "FILE", env = "DSM_JWT_SECRET_FILE")]
+    pub(crate) jwt_secret: Option<PathBuf>,
+    /// What clients may do that show neither: words of read, submit, simulate, events, admin [default: nothing;
+    /// everything on a loopback address without keys and secret]
+    #[arg(long, value_name = "SCOPES", env = "DSM_ANONYMOUS")]
+    pub(crate) anonymous: Option<String>,
+    /// Pages whose scripts may ask, such as https://desk.example; the node's own always may
+    #[arg(long, value_name = "ORIGINS", env = "DSM_ORIGINS", value_delimiter = ',')]
+    pub(crate) origins: Vec<String>,
+    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8
+    #[arg(long, value_name = "NETWORKS", env = "DSM_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Requests of one client in any minute; 0 is no limit [default: 1200; none on a loopback address without keys]
+    #[arg(long, value_name = "N", env = "DSM_LIMIT_DEFAULT")]
+    pub(crate) limit_default: Option<u32>,
+    /// The same for views and simulation of policies [default: 600]
+    #[arg(long, value_name = "N", env = "DSM_LIMIT_SIMULATION")]
+    pub(crate) limit_simulation: Option<u32>,
+    /// The same for reads of chains: histories, transitions, the outbox [default: 600]
+    #[arg(long, value_name = "N", env = "DSM_LIMIT_CHAIN_READ")]
+    pub(crate) limit_chain_read: Option<u32>,
+    /// The same for event streams [default: 300]
+    #[arg(long, value_name = "N", env = "DSM_LIMIT_EVENTS")]
+    pub(crate) limit_events: Option<u32>,
+    /// Serve only these routes, by their operationId in the OpenAPI document; Health and Ready always [default: all]
+    #[arg(long, value_name = "NAMES", env = "DSM_ALLOW_METHODS", value_delimiter = ',')]
+    pub(crate) allow_methods: Vec<String>,
     /// The name of a network that this start creates
-    #[arg(long, value_name = "NAME", default_value = "dsm")]
+    #[arg(long, value_name = "NAME", env = "DSM_NETWORK_NAME", default_value = "dsm")]
     network_name: String,
     /// Accept signatures of Dilithium3, for keys older than the standard
-    #[arg(long)]
+    #[arg(long, env = "DSM_ACCEPT_DILITHIUM3")]
     accept_dilithium3: bool,
     /// Where to open the QUIC socket for storage nodes; port 0 picks a free one, `none` does without replication
     #[arg(long, value_name = "ADDRESS", env = "DSM_P2P", default_value = "127.0.0.1:8765")]
@@ -89,10 +142,10 @@ struct RunArgs {
     peer_keys: Option<PathBuf>,
     /// How far a transition must be durable before it is answered: local, primary or replicated:N
     #[arg(long, value_name = "LEVEL", env = "DSM_NODE_DURABILITY", default_value = "local")]
-    durability: Durability,
+    pub(crate) durability: Durability,
     /// How long a submission waits for its level before it is answered `not_replicated`, in ms
-    #[arg(long, value_name = "MS", default_value_t = 5000)]
-    durability_wait: u64,
+    #[arg(long, value_name = "MS", env = "DSM_DURABILITY_WAIT", default_value_t = 5000)]
+    pub(crate) durability_wait: u64,
     /// How long to wait for storage nodes after a start before writing without having heard from them, in ms
     #[arg(long, value_name = "MS", env = "DSM_LEAD_WAIT", default_value_t = 10_000)]
     lead_wait: u64,
@@ -173,22 +226,37 @@ impl Show for Banner {
 }
 
 /// Runs a node until SIGINT or SIGTERM.
-pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
+pub(crate) fn run(session: &Session, args: &NodeArgs, layers: Option<Layers>) -> Result<(), Failure> {
     if let Some(NodeVerb::Key(verb)) = &args.verb {
         return key(session, verb);
     }
     let args = &args.run;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(args.log_level).init();
+    let layers = layers.expect("the words of a node that runs are read with its file");
+    let logs = Logs::start(&LogConfig {
+        service: "dsm-core",
+        level: args.log_level,
+        format: args.log_format,
+        file: args.log_file.clone(),
+        request: dsm_host::api::request_id,
+    })?;
     let runtime = runtime()?;
     let serving = Serving::bind(&runtime, &args.listen)?;
+    let own_key = draw_own()?;
+    let loopback = serving.address.ip().is_loopback();
+    // Before anything is opened: who gets in has to be known.
+    let (rules, _) = rules(args, loopback, &own_key.kept)?;
     let mut config = NodeConfig::new(&args.data);
     config.network_name.clone_from(&args.network_name);
     config.accept_dilithium3 = args.accept_dilithium3;
     config.engine.compiler = compiler();
     config.durability = args.durability;
     config.durability_wait = Duration::from_millis(args.durability_wait);
+    config.policy_cache_size = args.policy_cache_size;
+    config.policy_ttl_s = args.policy_ttl;
     let replication = replication(args)?;
     let node = Node::open(config)?;
+    let audit = Audit::open(&args.data.join("audit.log"))?;
+    let access = Access::new(rules, serving.address.ip(), SystemWatch::default(), Some(audit.clone()))?;
     let replication = match replication {
         Some(config) => {
             let _inside = runtime.enter();
@@ -196,6 +264,16 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
         }
         None => None,
     };
+    let running = Arc::new(Running {
+        node: node.clone(),
+        access: access.clone(),
+        logs,
+        file: layers.file,
+        own_key: own_key.kept,
+        loopback,
+        state: Mutex::new(State { run: args.clone(), settings: layers.settings, waiting: BTreeMap::new() }),
+    });
+    let own_file = OwnKeyFile::write(&args.data, &own_key.text, &serving.url())?;
     let status = node.status();
     let banner = Banner {
         url: serving.url(),
@@ -216,7 +294,11 @@ pub(crate) fn run(session: &Session, args: &NodeArgs) -> Result<(), Failure> {
     } else {
         show(false, &banner)?;
     }
-    serving.run(&runtime, node.clone())?;
+    runtime.spawn(reload(Arc::clone(&running)));
+    let config = ApiConfig { access, settings: Some(running) };
+    serving.run_with(&runtime, node.clone(), config)?;
+    drop(own_file);
+    audit.close();
     if let Some(replication) = replication {
         runtime.block_on(replication.close());
     }
@@ -277,15 +359,45 @@ impl Serving {
         format!("http://{}", self.address)
     }
 
-    /// Serves the API until SIGINT or SIGTERM, then finishes the requests on their way.
+    /// Serves the API until `end` does, then finishes the requests on their way.
+    pub(crate) async fn serve(
+        self,
+        node: Node,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        dsm_host::api::serve(node, self.listener, end).await
+    }
+
+    /// Serves the API to this machine until SIGINT or SIGTERM, then finishes the requests on their way.
     pub(crate) fn run(self, runtime: &Runtime, node: Node) -> Result<(), Failure> {
         let served = runtime.block_on(dsm_host::api::serve(node, self.listener, shutdown()));
         served.map_err(|error| Failure::refused("listen", format!("the API ended: {error}")))
     }
+
+    /// The same with rules at its door.
+    fn run_with(self, runtime: &Runtime, node: Node, config: ApiConfig) -> Result<(), Failure> {
+        let served = runtime.block_on(dsm_host::api::serve_with(node, self.listener, config, shutdown()));
+        served.map_err(|error| Failure::refused("listen", format!("the API ended: {error}")))
+    }
+}
+
+/// Reads keys and secrets again with each SIGHUP.
+async fn reload(running: Arc<Running>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        let running = Arc::clone(&running);
+        let read = tokio::task::spawn_blocking(move || running.change(&ConfigRequest::default())).await;
+        match read {
+            Ok(Ok(changed)) => tracing::info!(keys = changed.keys, "keys and secrets were read again"),
+            Ok(Err(error)) => tracing::error!(%error, "the keys stay as they were"),
+            Err(error) => tracing::error!(%error, "the keys stay as they were"),
+        }
+    }
 }
 
 /// Ends with the first SIGINT or SIGTERM.
-async fn shutdown() {
+pub(crate) async fn shutdown() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         // Without the handler SIGTERM ends the process at once, which the log survives.

@@ -1,6 +1,7 @@
 //! One run of the program: its global options, the node it speaks to, its wallet; and the way from a draft to a
 //! receipt: settle what is pending, claim, sign, submit.
 
+use super::door::own_key;
 use super::failure::{Exit, Failure, file_failure};
 use super::show::{Show, rows, short, show};
 use super::wallet::{OwnAccount, Pending, Wallet, close, is_closed, next_sequence};
@@ -30,6 +31,9 @@ pub(crate) struct Globals {
         default_value = "http://127.0.0.1:7545"
     )]
     pub(crate) node: String,
+    /// Show the API key or bearer token in the first line of this file [default: the node's own, on its machine]
+    #[arg(long, global = true, value_name = "FILE", env = "DSM_API_KEY_FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
     /// The wallet's folder [default: ~/.dsm]
     #[arg(long, global = true, value_name = "DIR", env = "DSM_WALLET")]
     pub(crate) wallet: Option<PathBuf>,
@@ -145,9 +149,29 @@ impl Session {
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.globals.node).map_err(|error| {
+        let client = Client::new(&self.globals.node).map_err(|error| {
             Failure::usage(error).help("give --node as http://host:port, such as http://127.0.0.1:7545")
+        })?;
+        Ok(match self.credential()? {
+            Some(credential) => client.with_credential(&credential),
+            None => client,
         })
+    }
+
+    /// What the node is shown: what the options name, or the key that the node of this machine left for its user.
+    fn credential(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let Some(path) = &self.globals.api_key_file else {
+            let data = std::env::var_os("DSM_DATA").filter(|data| !data.is_empty());
+            let data = PathBuf::from(data.unwrap_or_else(|| "data".into()));
+            return Ok(own_key(&data, &self.globals.node));
+        };
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| file_failure(path, &error))?);
+        let first = text.lines().next().unwrap_or_default().trim();
+        if first.is_empty() || first.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(Failure::usage(format!("{} holds no API key", path.display()))
+                .help("its first line is a key of `dsm access key new` or a token of `dsm access token`"));
+        }
+        Ok(Some(Zeroizing::new(first.to_owned())))
     }
 
     pub(crate) fn wallet(&self) -> Result<Wallet, Failure> {

@@ -87,8 +87,8 @@ pub enum SettingsError {
         /// One that looks like it.
         nearest: Option<String>,
     },
-    /// A table or a date stands where a value is expected.
-    #[error("{0} must be a text, a number, true or false, or a list of texts")]
+    /// A table, a date, or a list of values stands where one value is expected.
+    #[error("{0} must be a text, a number, true or false, or a list of texts if it takes several")]
     NoValue(String),
 }
 
@@ -137,6 +137,14 @@ impl SettingsFile {
         Ok(SettingsFile { path: path.to_path_buf(), document })
     }
 
+    /// The names that the file sets, as flags have them.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoValue`].
+    pub fn names(&self) -> Result<Vec<String>, SettingsError> {
+        Ok(self.values()?.into_keys().collect())
+    }
+
     /// The command with the file's values as the defaults of its flags.
     ///
     /// # Errors
@@ -144,7 +152,11 @@ impl SettingsFile {
     pub fn under(&self, command: Command) -> Result<Command, SettingsError> {
         let mut command = without_empty(command);
         for (name, values) in self.values()? {
-            let id = find(&command, &name)?.get_id().clone();
+            let found = find(&command, &name)?;
+            if values.len() != 1 && !matches!(found.get_action(), ArgAction::Append) {
+                return Err(SettingsError::NoValue(name));
+            }
+            let id = found.get_id().clone();
             command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
         }
         Ok(command)
@@ -198,16 +210,17 @@ impl SettingsFile {
     }
 }
 
-/// The command without the environment variables that are set to nothing: a compose file that passes on what nobody set
-/// means the default.
-fn without_empty(mut command: Command) -> Command {
+/// The command, with its subcommands, without the environment variables that are set to nothing: a compose file that
+/// passes on what nobody set means the default.
+pub fn without_empty(mut command: Command) -> Command {
     let is_empty =
         |arg: &&Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     let ids: Vec<_> = command.get_arguments().filter(is_empty).map(|arg| arg.get_id().clone()).collect();
     for id in ids {
         command = command.mut_arg(id, |arg| arg.env(None::<&'static str>));
     }
-    command
+    let names: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty))
 }
 
 /// The settings of `command` as they are in force, in the order of the command line's help. `matches` must come from

@@ -75,6 +75,7 @@ fn o12_a_file_that_says_something_wrong_is_refused_by_name() {
         ("policy_ttl = 1979-05-27", "settings_no_value", "policy_ttl must be"),
         ("[policy_ttl]\nseconds = 1", "settings_no_value", "policy_ttl must be"),
         ("peer = [[\"a\"]]", "settings_no_value", "peer must be"),
+        ("policy_ttl = [1, 2]", "settings_no_value", "policy-ttl must be"),
     ];
     for (text, code, words) in rows {
         let error = file(text).1.under(command()).unwrap_err();

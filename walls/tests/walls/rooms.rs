@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-sdk", &["dsm-abi", "dsm-core", "dsm-crypto"]),
     ("dsm-gateway", &[]),
     ("dsm-settings", &[]),
+    ("dsm-logs", &[]),
     ("dsm-store", &[]),
     ("dsm-proto", &["dsm-abi", "dsm-core"]),
     ("dsm-link", &["dsm-abi", "dsm-core", "dsm-crypto"]),
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dsm-crypto",
             "dsm-sdk",
             "dsm-settings",
+            "dsm-logs",
             "dsm-store",
             "dsm-proto",
             "dsm-link",
@@ -42,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dsm-crypto",
             "dsm-gateway",
             "dsm-link",
+            "dsm-logs",
             "dsm-proto",
             "dsm-sdk",
             "dsm-settings",
@@ -49,10 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dsm-store",
         ],
     ),
-    (
-        "dsm-bridge",
-        &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-sdk"],
-    ),
+    ("dsm-bridge", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-sdk"]),
     (
         "dsm-benches",
         &[
