@@ -6,13 +6,13 @@ use dsm_crypto::{Secp256k1Error, Secp256k1Key, keccak_256, recover_address};
 const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 
 fn hex32(text: &str) -> [u8; 32] {
-    hex::decode(text).unwrap().try_into().unwrap()
+    hex::decode(text).expect("hex").try_into().expect("32 bytes")
 }
 
 fn key(secret: u8) -> Secp256k1Key {
     let mut bytes = [0; 32];
     bytes[31] = secret;
-    Secp256k1Key::from_secret_bytes(&bytes).unwrap()
+    Secp256k1Key::from_secret_bytes(&bytes).expect("a scalar")
 }
 
 /// n − s, by which every signature has a twin.
