@@ -33,8 +33,8 @@ contract DsmBridge {
     address public admin;
     /// Stops at once what only time may start again: pauses, cancels, revokes. Cannot move funds.
     address public guardian;
-    /// Set by the guardian, cleared by the time lock.
-    mapping(Direction direction => bool) public paused;
+    /// Since when a direction is paused; zero: it is not. Set by the guardian, cleared by the time lock.
+    mapping(Direction direction => uint64) public pausedSince;
 
     Latest private _latest;
     mapping(uint64 epoch => Accepted) private _checkpoints;
@@ -402,7 +402,7 @@ contract DsmBridge {
     {
         Asset storage a = _assets[asset];
         if (a.kind != kind) _refuseKind(asset);
-        if (paused[Direction.In]) revert DirectionPaused(Direction.In);
+        if (pausedSince[Direction.In] != 0) revert DirectionPaused(Direction.In);
         if (recipient == bytes32(0)) revert ZeroRecipient();
         if (amount == 0 || amount > AMOUNT_MAX) revert AmountOutOfRange(amount);
         if (deadline < block.timestamp + DEADLINE_MIN || deadline > block.timestamp + DEADLINE_MAX) {
@@ -498,7 +498,7 @@ contract DsmBridge {
         bytes32[] calldata proof,
         uint64 epoch
     ) external nonReentrant {
-        if (paused[Direction.Out]) revert DirectionPaused(Direction.Out);
+        if (pausedSince[Direction.Out] != 0) revert DirectionPaused(Direction.Out);
         bytes32 payload = keccak256(
             abi.encode(
                 RELEASE, block.chainid, address(this), payment.kind, payment.asset, payment.to, payment.amount
@@ -531,7 +531,7 @@ contract DsmBridge {
 
     /// Pays a queued release after its delay. Anybody may ask for it.
     function executeQueued(uint64 index) external nonReentrant {
-        if (paused[Direction.Out]) revert DirectionPaused(Direction.Out);
+        if (pausedSince[Direction.Out] != 0) revert DirectionPaused(Direction.Out);
         Queued storage queued_ = _queue[index];
         if (queued_.state != QueueState.Waiting) revert NotQueued(index);
         if (block.timestamp < queued_.executableAt) revert TooEarly(queued_.executableAt);
@@ -547,7 +547,7 @@ contract DsmBridge {
         external
         nonReentrant
     {
-        if (paused[Direction.Out]) revert DirectionPaused(Direction.Out);
+        if (pausedSince[Direction.Out] != 0) revert DirectionPaused(Direction.Out);
         bytes32 commitment = commitmentOf(lock);
         if (outbox[lock.nonce] != commitment) revert UnknownLock(lock.nonce);
         if (refunded[lock.nonce]) revert AlreadyRefunded(lock.nonce);
@@ -649,7 +649,7 @@ contract DsmBridge {
 
     function pause(Direction direction) external {
         _onlyGuardian();
-        paused[direction] = true;
+        if (pausedSince[direction] == 0) pausedSince[direction] = uint64(block.timestamp);
         emit Paused(direction);
     }
 
@@ -665,14 +665,17 @@ contract DsmBridge {
     /// only grows, any honest later checkpoint serves the same leaves. What has been paid stays paid.
     function revokeLatest(uint64 epoch) external {
         _onlyGuardian();
-        if (!paused[Direction.Out]) revert NotPaused(Direction.Out);
+        uint64 since = pausedSince[Direction.Out];
+        if (since == 0) revert NotPaused(Direction.Out);
         if (epoch == 0 || epoch != _latest.epoch) revert NotLatest(epoch);
         Accepted memory checkpoint = _checkpoints[epoch];
         revoked[checkpoint.root] = true;
         delete _checkpoints[epoch];
         _latest.epoch = checkpoint.previous;
         _latest.size = _checkpoints[checkpoint.previous].size;
-        _latest.since = _checkpoints[checkpoint.previous].acceptedAt;
+        // Whoever takes checkpoints back cannot thereby make the attestors look dead: their month begins with the pause.
+        uint64 acceptedAt = _checkpoints[checkpoint.previous].acceptedAt;
+        _latest.since = acceptedAt > since ? acceptedAt : since;
         emit CheckpointRevoked(epoch, checkpoint.root);
     }
 
@@ -757,8 +760,8 @@ contract DsmBridge {
     }
 
     function unpause(Direction direction) external announced {
-        if (!paused[direction]) revert NotPaused(direction);
-        paused[direction] = false;
+        if (pausedSince[direction] == 0) revert NotPaused(direction);
+        pausedSince[direction] = 0;
         emit Unpaused(direction);
     }
 
@@ -908,6 +911,10 @@ contract DsmBridge {
 
     function limits(address asset) external view returns (Limits memory) {
         return _limits[asset];
+    }
+
+    function paused(Direction direction) external view returns (bool) {
+        return pausedSince[direction] != 0;
     }
 
     /// What the bucket of a direction holds at this moment.

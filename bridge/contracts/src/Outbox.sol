@@ -55,7 +55,7 @@ library Outbox {
     }
 
     function _node(bytes32 left, bytes32 right) private pure returns (bytes32 result) {
-        // keccak256(0x01 ‖ left ‖ right) in the scratch space and 33 bytes of free memory, which stays free.
+        // keccak256(0x01 ‖ left ‖ right), put together in free memory, which stays free.
         assembly ("memory-safe") {
             let free := mload(0x40)
             mstore8(free, 1)

@@ -327,6 +327,51 @@ contract AdminTest is Base {
         require(ok, "they have been dead for 37 days");
     }
 
+    /// Who has stolen both roles cannot make living attestors look dead by revoking what they signed.
+    function test_revoked_checkpoints_do_not_make_attestors_dead() public {
+        pushLeaf(COIN, keccak256("x"));
+        checkpoint();
+        vm.warp(BIRTH + 100 days);
+        pushLeaf(COIN, keccak256("y"));
+        checkpoint();
+        bytes memory action = abi.encodeCall(bridge.recoverVerifier, (address(new TestDoubleVerifier(1, 1))));
+        vm.prank(GUARDIAN);
+        bridge.pause(DsmBridge.Direction.Out);
+        vm.prank(GUARDIAN);
+        bridge.revokeLatest(2);
+        vm.prank(GUARDIAN);
+        bridge.revokeLatest(1);
+        announce(action, 7 days);
+        actRefused(action, DsmBridge.AttestorsAlive.selector);
+        // Pausing again does not change when the pause began, neither way.
+        vm.prank(GUARDIAN);
+        bridge.pause(DsmBridge.Direction.Out);
+        eq(bridge.pausedSince(DsmBridge.Direction.Out), BIRTH + 100 days);
+        vm.warp(BIRTH + 122 days);
+        announce(action, 8 days - 1);
+        actRefused(action, DsmBridge.AttestorsAlive.selector);
+        vm.warp(BIRTH + 130 days);
+        (bool ok,) = act(action);
+        require(ok, "a month of pause, in the open");
+    }
+
+    /// Stolen attestors' keys cannot hold the bridge for ever: what is revoked is no sign of life.
+    function test_forged_checkpoints_that_are_revoked_keep_nobody_alive() public {
+        bytes memory action = abi.encodeCall(bridge.recoverVerifier, (address(new TestDoubleVerifier(1, 1))));
+        vm.prank(GUARDIAN);
+        bridge.pause(DsmBridge.Direction.Out);
+        for (uint256 i = 0; i < 5; ++i) {
+            vm.warp(block.timestamp + 6 days);
+            pushLeaf(COIN, keccak256(abi.encode("forged", i)));
+            checkpoint();
+            vm.prank(GUARDIAN);
+            bridge.revokeLatest(epoch);
+        }
+        announce(action, 7 days);
+        (bool ok,) = act(action);
+        require(ok, "a month of pause without one checkpoint that stood");
+    }
+
     /// One checkpoint, which anybody can hand in, and the attestors are alive.
     function test_living_attestors_are_not_replaced() public {
         bytes memory action = abi.encodeCall(bridge.recoverVerifier, (address(new TestDoubleVerifier(1, 1))));
