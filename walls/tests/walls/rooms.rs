@@ -137,7 +137,8 @@ fn the_pure_crates_depend_on_nothing_that_touches_the_world() {
 fn only_dsm_crypto_names_cryptography() {
     let mut named = 0;
     for package in &workspace().packages {
-        // Tests and benches of any room may draw randomness; they may not bring their own signatures.
+        // Tests and benches of any room may draw randomness; they may not bring their own signatures, but for the
+        // contracts': they compare ours with those of another crate.
         let kinds = [DependencyKind::Normal, DependencyKind::Build];
         let direct = kinds.iter().flat_map(|kind| dependencies(package, *kind));
         for dependency in direct.filter(|name| is_cryptography(name)) {
