@@ -157,6 +157,8 @@ pub(crate) fn page(metrics: &Metrics, status: &StatusView, progress: &Progress, 
     let classes = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let answered: Vec<(&str, u64)> = classes.into_iter().zip(metrics.http.iter().map(Counter::get)).collect();
     page.counters("dsm_bridge_http_requests", "HTTP requests by class of status.", "status", &answered);
+    page.gauge("dsm_bridge_idle", "1 while no contract is configured.", 0);
+    page.0.push_str(&dsm_sdk::process::families());
     page.0.push_str("# EOF\n");
     page.0
 }

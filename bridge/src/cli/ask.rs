@@ -73,6 +73,11 @@ pub(crate) fn status(out: Output, args: &ServiceArgs) -> Result<(), Failure> {
     out.show(&status, status_text)
 }
 
+pub(crate) fn health(out: Output, args: &ServiceArgs) -> Result<(), Failure> {
+    let answer: Value = ask(&args.service, "/v1/health", None)?;
+    out.show(&answer, |answer| answer["status"].as_str().unwrap_or_default().to_owned())
+}
+
 fn number(value: Option<u64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }

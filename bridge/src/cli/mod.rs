@@ -5,6 +5,7 @@
 
 mod ask;
 mod failure;
+mod idle;
 mod keys;
 mod run;
 mod settings;
@@ -34,6 +35,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// Tell how a running service is
     Status(ask::ServiceArgs),
+    /// Tell by the exit code whether a service runs
+    Health(ask::ServiceArgs),
     /// Show the alarms of a running service
     Alarms(ask::ServiceArgs),
     /// Tell a running service to try everything again now
@@ -57,6 +60,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Run(args) => run::run(out, *args),
         Verb::Keys(args) => keys::keys(out, &args),
         Verb::Status(args) => ask::status(out, &args),
+        Verb::Health(args) => ask::health(out, &args),
         Verb::Alarms(args) => ask::alarms(out, &args),
         Verb::Retry(args) => ask::command(out, &args, "retry"),
         Verb::Pause(args) => ask::command(out, &args, "pause"),

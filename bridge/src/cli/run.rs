@@ -76,6 +76,9 @@ fn trusted(terms: &BridgeConfig) -> (Vec<String>, String) {
 }
 
 pub(crate) fn run(out: Output, args: RunArgs) -> Result<(), Failure> {
+    if let Some((listen, level)) = args.settings.idle(args.config.as_deref())? {
+        return super::idle::run(out, listen, level);
+    }
     let (config, level) = args.settings.resolve(args.config.as_deref(), &args.keys)?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {

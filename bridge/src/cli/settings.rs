@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Bytes of a configuration file or of a token's file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Where the service listens unless it is told otherwise.
+const LISTEN: &str = "127.0.0.1:8768";
 
 macro_rules! settings {
     ($($(#[$meta:meta])* $name:ident: $type:ty;)*) => {
@@ -132,26 +134,30 @@ settings! {
 }
 
 impl Settings {
+    /// Where to listen and how much to log if no contract is named anywhere: there is nothing to do then.
+    pub(crate) fn idle(&self, file: Option<&Path>) -> Result<Option<(SocketAddr, tracing::Level)>, Failure> {
+        let below = below(file)?;
+        let named = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if named(&self.contract) || named(&below.contract) {
+            return Ok(None);
+        }
+        let listen = self.listen.as_deref().or(below.listen.as_deref()).unwrap_or(LISTEN);
+        let level = self.log_level.as_deref().or(below.log_level.as_deref());
+        Ok(Some((address("listen", listen)?, log_level(level)?)))
+    }
+
     /// The service's configuration and the level of its log. Makes the keys that its roles need.
     pub(crate) fn resolve(
         self,
         file: Option<&Path>,
         keys: &KeyArgs,
     ) -> Result<(ServiceConfig, tracing::Level), Failure> {
-        let below = match file {
-            Some(path) => {
-                let text = read_text(path)?;
-                toml::from_str(&text)
-                    .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))?
-            }
-            None => Settings::default(),
-        };
-        let all = self.over(below);
+        let all = self.over(below(file)?);
         let (terms, mode) = all.terms()?;
         let core = all.core.as_deref().unwrap_or("http://127.0.0.1:7545");
         let mut config = ServiceConfig::new(&keys.data, core, terms);
         config.finality = mode;
-        config.listen = address("listen", all.listen.as_deref().unwrap_or("127.0.0.1:8768"))?;
+        config.listen = address("listen", all.listen.as_deref().unwrap_or(LISTEN))?;
         config.admin = all.admin.as_deref().map(|text| address("admin", text)).transpose()?;
         config.admin_token =
             all.admin_token_file.as_deref().map(read_text).transpose()?.map(|text| text.trim().to_owned());
@@ -164,8 +170,7 @@ impl Settings {
         config.first_block = all.first_block.unwrap_or(0);
         config.poll = within("poll_ms", all.poll_ms.unwrap_or(2_000), 10, 3_600_000)?;
         config.patience.request = within("request_ms", all.request_ms.unwrap_or(10_000), 10, 600_000)?;
-        let level = all.log_level.as_deref().unwrap_or("info");
-        let level = level.parse().map_err(|_| Failure::usage(format!("log_level: {level:?} is no level")))?;
+        let level = log_level(all.log_level.as_deref())?;
         all.roles(&mut config, keys)?;
         Ok((config, level))
     }
@@ -267,6 +272,18 @@ impl Settings {
     }
 }
 
+/// What a file says; nothing without one.
+fn below(file: Option<&Path>) -> Result<Settings, Failure> {
+    let Some(path) = file else { return Ok(Settings::default()) };
+    toml::from_str(&read_text(path)?)
+        .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))
+}
+
+fn log_level(text: Option<&str>) -> Result<tracing::Level, Failure> {
+    let level = text.unwrap_or("info");
+    level.parse().map_err(|_| Failure::usage(format!("log_level: {level:?} is no level")))
+}
+
 /// What stands between commas.
 fn listed(text: Option<&str>) -> Vec<String> {
     text.unwrap_or_default()
@@ -353,6 +370,20 @@ roles = "relayer"
         assert_eq!((config.terms.chain_id, level), (138, tracing::Level::INFO));
         assert_eq!(config.ethereum_rpc, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
         assert!(config.relayer.is_some() && config.attestor.is_none());
+    }
+
+    #[test]
+    fn without_a_contract_the_service_is_idle() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bridge.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\n").unwrap();
+        let idle = |text: &str| settings(text).idle(Some(&file)).unwrap().map(|(listen, _)| listen.port());
+        assert_eq!(idle(""), Some(1));
+        assert_eq!(idle("contract = \"\"\nlisten = \"127.0.0.1:2\""), Some(2));
+        assert_eq!(idle(ENOUGH), None);
+        std::fs::write(&file, ENOUGH).unwrap();
+        assert_eq!(idle(""), None);
+        assert!(settings("listen = \"nowhere\"").idle(None).is_err());
     }
 
     #[test]
