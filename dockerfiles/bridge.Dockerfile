@@ -31,5 +31,5 @@ COPY --from=build /out/dsm-bridge /usr/local/bin/dsm-bridge
 ENV DSM_BRIDGE_DATA=/var/lib/dsm DSM_BRIDGE_CONFIG=/etc/dsm/bridge.toml DSM_BRIDGE_LISTEN=0.0.0.0:8768
 VOLUME ["/var/lib/dsm", "/etc/dsm"]
 EXPOSE 8768/tcp
-HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["dsm-bridge", "status"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["dsm-bridge", "health"]
 CMD ["bridge"]

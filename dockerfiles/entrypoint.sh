@@ -8,7 +8,7 @@ say() { echo "entrypoint: $*" >&2; }
 
 # show FILE: the key on stdin becomes /keys/FILE. A key that is there already and is another one ends the start.
 show() {
-    temporary=$(mktemp "/keys/.$1.XXXXXX")
+    temporary=$(mktemp -p /keys)
     cat >"$temporary"
     chmod 0644 "$temporary"
     ln "$temporary" "/keys/$1" 2>/dev/null || true
@@ -33,9 +33,12 @@ await() {
 
 # access NAME SCOPES: an API key for a neighbour, in the volume that is shared with that one alone.
 access() {
-    [ -d "/access/$1" ] && ! [ -s "/access/$1/key" ] || return 0
+    [ -d "/access/$1" ] || return 0
+    # The file may outlive what the node knows of it, when its data was restored.
+    if [ -s "/access/$1/key" ] && dsm access key list | grep -qw "$1"; then return 0; fi
+    rm -f "/access/$1/key.new"
     dsm access key revoke "$1" >/dev/null 2>&1 || true
-    dsm access key new "$1" --scopes "$2" --to "/access/$1/key.new"
+    dsm access key new "$1" --scopes "$2" --to "/access/$1/key.new" >/dev/null
     chmod 0640 "/access/$1/key.new"
     mv "/access/$1/key.new" "/access/$1/key"
 }
@@ -73,6 +76,16 @@ storage)
     exec dsm-storage-node run
     ;;
 bridge)
+    # Secrets that the operator gives as files; the admin's token is made here otherwise.
+    secrets=/run/secrets/dsm-bridge
+    if [ -s "$secrets-passphrase" ]; then export DSM_BRIDGE_PASSPHRASE_FILE="$secrets-passphrase"; fi
+    if [ -s "$secrets-gas-key" ]; then export DSM_BRIDGE_GAS_KEY_FILE="$secrets-gas-key"; fi
+    if [ -s "$secrets-admin-token" ]; then
+        export DSM_BRIDGE_ADMIN_TOKEN_FILE="$secrets-admin-token"
+    elif ! [ -s "$DSM_BRIDGE_ADMIN_TOKEN_FILE" ]; then
+        (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$DSM_BRIDGE_ADMIN_TOKEN_FILE")
+    fi
+    [ -e "$DSM_BRIDGE_CONFIG" ] || unset DSM_BRIDGE_CONFIG
     exec dsm-bridge run
     ;;
 *)

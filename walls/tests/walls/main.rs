@@ -4,6 +4,7 @@
 //! Each test reads the project as cargo and git see it. A wall that is in a newcomer's way is changed here and in
 //! ARCHITECTURE.md together, never worked around.
 
+mod deployment;
 mod errors;
 mod files;
 mod project;
