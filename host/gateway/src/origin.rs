@@ -29,20 +29,21 @@ impl Origins {
 
     /// Whether a page of this origin may ask a server that it calls `host`.
     ///
-    /// The server's own pages may, where its name is an address or `localhost`: any other name can be made to lead
-    /// here by whoever owns it, together with the page, so names are believed only from the list.
-    pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+    /// The server's own pages may. But whoever owns a name can make it lead here, with a page of theirs behind it (DNS
+    /// rebinding): where such a page could do harm without credentials, only addresses and `localhost` are believed, and
+    /// names from the list.
+    pub fn allows(&self, origin: &str, host: Option<&str>, believe_names: bool) -> bool {
         self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-            || host.is_some_and(|host| is_own(origin, host))
+            || host.is_some_and(|host| is_own(origin, host, believe_names))
     }
 }
 
-fn is_own(origin: &str, host: &str) -> bool {
+fn is_own(origin: &str, host: &str, believe_names: bool) -> bool {
     let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let name = match host.parse::<std::net::SocketAddr>() {
         Ok(_) => return page == Some(host),
         Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    (name == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()) && page == Some(host)
+    (believe_names || name == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()) && page == Some(host)
 }

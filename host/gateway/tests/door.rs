@@ -316,8 +316,14 @@ fn a_page_of_the_server_itself_may_ask_where_nobody_else_can_have_its_name() {
         ("null", Some("null"), false),
     ];
     for (origin, host, allowed) in rows {
-        assert_eq!(Origins::default().allows(origin, host), allowed, "{origin} of {host:?}");
+        assert_eq!(Origins::default().allows(origin, host, false), allowed, "{origin} of {host:?}");
     }
+    let own = Some("node.example:7545");
+    assert!(
+        Origins::default().allows("http://node.example:7545", own, true),
+        "nothing to gain without credentials"
+    );
+    assert!(!Origins::default().allows("http://other.example:7545", own, true));
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub(super) fn text(node: &Node, http: &HttpMetrics, access: &Access) -> String {
         page.gauge("dsm_audit_entries", "Lines of the audit log.", audit.entries);
         page.counter("dsm_audit_dropped", "Lines that the audit log had no room for.", audit.dropped);
     }
+    page.0.push_str(&dsm_sdk::process::families());
     page.0.push_str("# EOF\n");
     page.0
 }

@@ -9,17 +9,16 @@ use super::failure::{Exit, Failure};
 use super::node::RunArgs;
 use super::session::Session;
 use super::show::{Show, table};
-use clap::{ArgAction, ArgMatches, Args as _, Command, FromArgMatches, parser::ValueSource};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches};
 use dsm_gateway::ApiKey;
 use dsm_host::api::{Access, Settings, SettingsRefused};
 use dsm_host::node::Node;
 use dsm_logs::Logs;
 use dsm_sdk::api::{ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, SettingOrigin, SettingView};
-use dsm_settings::{Origin, Setting, SettingsError, SettingsFile, in_force, without_empty};
+use dsm_settings::{Origin, Setting, SettingsError, SettingsFile, bare, given, in_force};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,8 +73,9 @@ pub(crate) struct Changes(BTreeMap<String, Vec<String>>);
 
 impl clap::Args for Changes {
     fn augment_args(command: Command) -> Command {
-        let bare = bare();
-        bare.get_arguments()
+        let flags = bare(node_command());
+        flags
+            .get_arguments()
             .filter(|arg| !PLACES.contains(&arg.get_id().as_str()))
             .fold(command, Command::arg)
     }
@@ -87,16 +87,7 @@ impl clap::Args for Changes {
 
 impl FromArgMatches for Changes {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Changes, clap::Error> {
-        let bare = bare();
-        let given = bare.get_arguments().filter_map(|arg| {
-            let id = arg.get_id().as_str();
-            let known = !PLACES.contains(&id);
-            let given = known && matches.value_source(id) == Some(ValueSource::CommandLine);
-            let values = matches.get_raw(id).filter(|_| given)?;
-            let values = values.map(|value| value.to_string_lossy().into_owned()).collect();
-            Some((arg.get_long()?.to_owned(), values))
-        });
-        Ok(Changes(given.collect()))
+        Ok(Changes(given(&bare(node_command()), &PLACES, matches)))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -110,35 +101,23 @@ fn node_command() -> Command {
     RunArgs::augment_args(Command::new("node"))
 }
 
-/// The same flags without any layer under them: what is not given has no value. Switches take true or false.
-fn bare() -> Command {
-    RunArgs::augment_args_for_update(Command::new("node")).mut_args(|arg| {
-        let arg = arg.env(None::<&'static str>).default_value(None::<&'static str>).required(false);
-        match arg.get_action() {
-            ArgAction::SetTrue => arg
-                .action(ArgAction::Set)
-                .value_parser(clap::value_parser!(bool))
-                .num_args(0..=1)
-                .default_missing_value("true"),
-            _ => arg,
-        }
-    })
+/// The verb whose flags are the settings.
+pub(crate) fn verb() -> dsm_settings::Verb<'static> {
+    let file = |run: &ArgMatches| {
+        let data: &PathBuf = run.get_one("data").expect("it has a default");
+        file_of(data, run.get_one::<PathBuf>("config").map(PathBuf::as_path))
+    };
+    dsm_settings::Verb { name: "node", settings: node_command(), places: &PLACES, file }
 }
 
 fn file_of(data: &Path, config: Option<&Path>) -> PathBuf {
     config.map_or_else(|| data.join("node.toml"), Path::to_path_buf)
 }
 
-/// What `dsm node` was told, by layers.
-#[derive(Debug)]
-pub(crate) struct Layers {
-    pub(crate) file: PathBuf,
-    pub(crate) settings: Vec<Setting>,
-}
-
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {
         let help = match &error {
+            SettingsError::Place(_) => "give it as a flag or in the environment",
             SettingsError::Unknown { .. } => {
                 "`dsm node --help` lists the settings; in the file they have _ for -"
             }
@@ -146,46 +125,6 @@ impl From<SettingsError> for Failure {
         };
         Failure::new(Exit::Usage, error.code(), &error).help(help)
     }
-}
-
-/// A command line whose words are read twice if it runs a node: once to find the file, then with the file under it.
-///
-/// # Errors
-/// What clap says about the words, or what is wrong with the file.
-pub(crate) fn read_words(
-    command: Command,
-    words: &[OsString],
-) -> Result<(ArgMatches, Option<Layers>), Result<clap::Error, Failure>> {
-    let command = without_empty(command);
-    let matches = command.clone().try_get_matches_from(words).map_err(Ok)?;
-    let Some(("node", run)) = matches.subcommand() else { return Ok((matches, None)) };
-    if run.subcommand().is_some() {
-        return Ok((matches, None));
-    }
-    let data: &PathBuf = run.get_one("data").expect("it has a default");
-    let config = run.get_one::<PathBuf>("config").map(PathBuf::as_path);
-    let path = file_of(data, config);
-    let file = SettingsFile::read(&path).map_err(|error| Err(error.into()))?;
-    forbid_places(file.names().map_err(|error| Err(error.into()))?.iter()).map_err(Err)?;
-    let under = file.under(node_command()).map_err(|error| Err(Failure::from(error)))?;
-    let command = command.mut_subcommand("node", |node| {
-        under.get_arguments().fold(node, |node, arg| {
-            let values: Vec<_> = arg.get_default_values().to_vec();
-            node.mut_arg(arg.get_id().clone(), |arg| arg.default_values(values))
-        })
-    });
-    let matches = command.try_get_matches_from(words).map_err(Ok)?;
-    let (_, run) = matches.subcommand().expect("the same words as before");
-    let settings = in_force(&node_command(), run, Some(&file));
-    Ok((matches, Some(Layers { file: path, settings })))
-}
-
-fn forbid_places<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), Failure> {
-    for name in names.filter(|name| PLACES.contains(&name.as_str())) {
-        return Err(Failure::usage(format!("{name} cannot stand in the file of settings"))
-            .help("give it as a flag or in the environment: it says where the file is"));
-    }
-    Ok(())
 }
 
 /// The settings of the node that this process runs.
@@ -277,7 +216,9 @@ impl State {
 
 /// Reads changes as the flags' own parsers do.
 fn read_changes(run: &mut RunArgs, set: &BTreeMap<String, Vec<String>>) -> Result<(), Failure> {
-    forbid_places(set.keys())?;
+    if let Some(place) = set.keys().find(|name| PLACES.contains(&name.as_str())) {
+        return Err(SettingsError::Place(place.clone()).into());
+    }
     let words = set.iter().flat_map(|(name, values)| values.iter().map(move |one| format!("--{name}={one}")));
     if set.values().any(Vec::is_empty) {
         return Err(Failure::usage("a setting without a value cannot be set"));
@@ -288,7 +229,7 @@ fn read_changes(run: &mut RunArgs, set: &BTreeMap<String, Vec<String>>) -> Resul
         let first = text.lines().next().unwrap_or_default();
         Failure::new(Exit::Usage, "bad_setting", first.trim_start_matches("error: "))
     };
-    let matches = bare().try_get_matches_from(words).map_err(bad)?;
+    let matches = bare(node_command()).try_get_matches_from(words).map_err(bad)?;
     run.update_from_arg_matches(&matches).map_err(bad)
 }
 

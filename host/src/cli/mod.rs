@@ -28,6 +28,7 @@ pub(crate) mod values;
 mod wallet;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use dsm_settings::{Layers, Misread, read_words};
 use failure::{Exit, Failure};
 use session::{Globals, Session};
 use std::process::ExitCode;
@@ -114,18 +115,15 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let json = words.iter().any(|word| word == "--json");
-    let read = config::read_words(Arguments::command(), &words);
-    let parsed = read.and_then(|(matches, layers)| {
-        Ok((
-            Arguments::from_arg_matches(&matches)
-                .map_err(|error| Ok(error.format(&mut Arguments::command())))?,
-            layers,
-        ))
+    let read = read_words(Arguments::command(), &config::verb(), &words);
+    let parsed = read.and_then(|(matches, layers)| match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => Ok((arguments, layers)),
+        Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),
     });
     let (arguments, layers) = match parsed {
         Ok(parsed) => parsed,
-        Err(Ok(error)) => return misread(&error),
-        Err(Err(failure)) => return fail(json, &failure),
+        Err(Misread::Words(error)) => return misread(&error),
+        Err(Misread::File(error)) => return fail(json, &error.into()),
     };
     let session = Session::new(arguments.globals);
     match run(&session, &arguments.verb, layers) {
@@ -134,7 +132,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(session: &Session, verb: &Verb, layers: Option<config::Layers>) -> Result<(), Failure> {
+fn run(session: &Session, verb: &Verb, layers: Option<Layers>) -> Result<(), Failure> {
     match verb {
         Verb::Node(args) => node::run(session, args, layers),
         Verb::Demo(args) => crate::demo::run(session, args),

@@ -1,6 +1,6 @@
 //! `dsm node`: the core node until a signal ends it; `dsm node key`: copies of its key.
 
-use super::config::{Layers, Running, State};
+use super::config::{Running, State};
 use super::door::{OwnKeyFile, draw_own, rules};
 use super::failure::{Exit, Failure, file_failure};
 use super::session::Session;
@@ -14,6 +14,7 @@ use dsm_host::replicate::{Replication, ReplicationConfig};
 use dsm_logs::{LogConfig, Logs};
 use dsm_sdk::api::{ConfigRequest, Hex, KeyView};
 use dsm_sdk::receipt::Durability;
+use dsm_settings::Layers;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;

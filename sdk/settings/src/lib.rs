@@ -6,11 +6,15 @@
 //!
 //! Left out on purpose: sections, includes, values made of others, reloading a file by itself.
 
+mod words;
+
+pub use words::{Layers, Misread, Verb, bare, given, read_words};
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Value};
 
@@ -90,6 +94,9 @@ pub enum SettingsError {
     /// A table, a date, or a list of values stands where one value is expected.
     #[error("{0} must be a text, a number, true or false, or a list of texts if it takes several")]
     NoValue(String),
+    /// Where the file is cannot stand in it.
+    #[error("{0} cannot stand in the file of settings: it says where the file is")]
+    Place(String),
 }
 
 impl SettingsError {
@@ -101,6 +108,7 @@ impl SettingsError {
             SettingsError::Malformed { .. } => "settings_malformed",
             SettingsError::Unknown { .. } => "unknown_setting",
             SettingsError::NoValue(_) => "settings_no_value",
+            SettingsError::Place(_) => "settings_place",
         }
     }
 }
@@ -124,7 +132,8 @@ impl SettingsFile {
             Ok(file) => {
                 file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Below a file that should be a folder there is no file either; the folder's owner says so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) => return Err(io(error)),
         }
         if text.len() as u64 > FILE_BYTES_MAX {

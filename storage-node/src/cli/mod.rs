@@ -4,12 +4,14 @@
 //! or a refusal, 2 usage, 3 no node answers, 4 bytes that are not what they should be.
 
 mod ask;
+mod config;
 mod failure;
 mod keep;
 mod run;
 mod settings;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use dsm_settings::{Misread, read_words};
 use failure::{Exit, Failure, safe};
 use serde::Serialize;
 use settings::DataArgs;
@@ -33,6 +35,9 @@ struct Arguments {
 enum Verb {
     /// Run the node until a signal or `drain` ends it
     Run(Box<run::RunArgs>),
+    /// Show and change settings
+    #[command(subcommand)]
+    Config(Box<config::ConfigVerb>),
     /// Show the node's id and public key; made if there is none yet
     Key(keep::KeyArgs),
     /// Tell how a running node is
@@ -50,14 +55,23 @@ enum Verb {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return misread(&error),
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--json");
+    let read = read_words(Arguments::command(), &config::verb(), &words);
+    let parsed = read.and_then(|(matches, layers)| match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => Ok((arguments, layers)),
+        Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),
+    });
+    let (arguments, layers) = match parsed {
+        Ok(parsed) => parsed,
+        Err(Misread::Words(error)) => return misread(&error),
+        Err(Misread::File(error)) => return fail(json, &error.into()),
     };
     let out = Output { json: arguments.json };
     let data = arguments.data.data;
     let outcome = match arguments.verb {
-        Verb::Run(args) => run::run(out, *args, &data),
+        Verb::Run(args) => run::run(out, &args, layers, &data),
+        Verb::Config(verb) => config::config(out, &verb, &data),
         Verb::Key(args) => keep::key(out, &args, &data),
         Verb::Status(args) => ask::status(out, &args),
         Verb::Evidence(args) => ask::evidence(out, &args),

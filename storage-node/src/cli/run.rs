@@ -1,21 +1,29 @@
 //! `dsm-storage-node run`: the node until something ends it.
 
+use super::config::level_in;
 use super::failure::{Exit, Failure};
 use super::settings::Settings;
 use super::{Output, line, rows};
+use dsm_logs::{LogConfig, Logs};
+use dsm_settings::{Layers, Origin};
 use dsm_storage_node::{Ended, StorageNode};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Between two looks at the file for another log level.
+const LEVEL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// A file with settings in TOML, named as the options here with `_` for `-`
+    /// A file with settings in TOML, named as the options here with `_` for `-`; it need not exist
+    /// [default: storage.toml in the data directory]
     #[arg(long, value_name = "FILE", env = "DSM_STORAGE_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// What a node prints when it serves.
@@ -44,9 +52,18 @@ fn text(banner: &Banner) -> String {
     format!("DSM storage node {}\n{lines}", banner.version)
 }
 
-pub(crate) fn run(out: Output, args: RunArgs, data: &Path) -> Result<(), Failure> {
-    let (config, level) = args.settings.resolve(args.config.as_deref(), data)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>, data: &Path) -> Result<(), Failure> {
+    let settings = &args.settings;
+    let config = settings.resolve(data)?;
+    let layers = layers.expect("the words of a node that runs are read with its file");
+    let logs = Logs::start(&LogConfig {
+        service: "dsm-storage",
+        level: settings.log_level,
+        format: settings.log_format,
+        file: settings.log_file.clone(),
+        request: || None,
+    })
+    .map_err(|error| Failure::refused(error.code(), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -74,9 +91,20 @@ pub(crate) fn run(out: Output, args: RunArgs, data: &Path) -> Result<(), Failure
         } else {
             line(&text(&banner));
         }
+        // A flag stands over the file for as long as the process lives.
+        let flagged = layers.settings.iter().any(|one| one.name == "log-level" && one.origin == Origin::Flag);
+        let mut level = settings.log_level;
         loop {
             let told = tokio::select! {
                 told = signals.next() => told,
+                () = tokio::time::sleep(LEVEL_INTERVAL), if !flagged => {
+                    if let Some(asked) = level_in(&layers.file).filter(|asked| *asked != level) {
+                        level = asked;
+                        logs.set_level(level);
+                        tracing::info!(%level, "the file of settings asks for another level");
+                    }
+                    continue;
+                }
                 ended = node.ended() => return outcome(ended),
             };
             match told {

@@ -4,102 +4,74 @@ use super::failure::Failure;
 use dsm_abi::Suite;
 use dsm_core::PublicKey;
 use dsm_storage_node::{Retention, Storage, StorageConfig};
-use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes of a configuration file or a key file.
+/// Bytes of a key file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Where a storage node listens unless it is told otherwise: the primary's port.
-const LISTEN: &str = "127.0.0.1:8766";
 
-/// Options of `run`. What is not given here comes from the file, then from the defaults.
-#[derive(Debug, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Options of `run`.
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
     /// Where to listen: QUIC, and HTTP on the TCP port of the same number; port 0 picks a free one
-    /// [default: 127.0.0.1:8766]
-    #[arg(long, value_name = "ADDRESS", env = "DSM_STORAGE_LISTEN")]
-    listen: Option<String>,
+    #[arg(long, value_name = "ADDRESS", env = "DSM_STORAGE_LISTEN", default_value = "127.0.0.1:8766")]
+    listen: String,
     /// The core node's public key, in hexadecimal digits or as a file that holds them. Kept with the first topology
     #[arg(long, value_name = "KEY", env = "DSM_STORAGE_CORE_KEY")]
     core_key: Option<String>,
-    /// How long records are kept: `archive`, or a number of days [default: archive]
-    #[arg(long, value_name = "TIME", env = "DSM_STORAGE_RETENTION")]
-    retention: Option<String>,
+    /// How long records are kept: `archive`, or a number of days
+    #[arg(long, value_name = "TIME", env = "DSM_STORAGE_RETENTION", default_value = "archive")]
+    retention: String,
     /// Threads that verify signatures [default: one for each processor]
     #[arg(long, value_name = "N", env = "DSM_STORAGE_VERIFIERS")]
     verifiers: Option<usize>,
-    /// Seconds between two runs that hash everything again [default: 86400]
-    #[arg(long, value_name = "S", env = "DSM_STORAGE_SCRUB_INTERVAL_S")]
-    scrub_interval_s: Option<u64>,
-    /// Seconds between two comparisons of blobs with another member [default: 60]
-    #[arg(long, value_name = "S", env = "DSM_STORAGE_ANTI_ENTROPY_INTERVAL_S")]
-    anti_entropy_interval_s: Option<u64>,
-    /// Whether signatures of Dilithium3 count, for keys older than the standard [default: false]
-    #[arg(long, value_name = "BOOL", env = "DSM_STORAGE_ACCEPT_DILITHIUM3")]
-    accept_dilithium3: Option<bool>,
-    /// How much to log on stderr: error, warn, info, debug, trace [default: info]
-    #[arg(long, value_name = "LEVEL", env = "DSM_STORAGE_LOG_LEVEL")]
-    log_level: Option<String>,
+    /// Seconds between two runs that hash everything again
+    #[arg(long, value_name = "S", env = "DSM_STORAGE_SCRUB_INTERVAL_S", default_value_t = 86_400)]
+    scrub_interval_s: u64,
+    /// Seconds between two comparisons of blobs with another member
+    #[arg(long, value_name = "S", env = "DSM_STORAGE_ANTI_ENTROPY_INTERVAL_S", default_value_t = 60)]
+    anti_entropy_interval_s: u64,
+    /// Whether signatures of Dilithium3 count, for keys older than the standard
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "DSM_STORAGE_ACCEPT_DILITHIUM3",
+        default_value_t = false,
+        action = clap::ArgAction::Set
+    )]
+    accept_dilithium3: bool,
+    /// How much to log on stderr: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", env = "DSM_STORAGE_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: tracing::Level,
+    /// How to log: text for people, json for programs
+    #[arg(long, value_name = "FORMAT", env = "DSM_STORAGE_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: dsm_logs::Format,
+    /// Log to this file too; after 64 MiB it is set aside as FILE.1
+    #[arg(long, value_name = "FILE", env = "DSM_STORAGE_LOG_FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 impl Settings {
-    /// What `self` leaves open is taken from `below`.
-    fn over(self, below: Settings) -> Settings {
-        Settings {
-            listen: self.listen.or(below.listen),
-            core_key: self.core_key.or(below.core_key),
-            retention: self.retention.or(below.retention),
-            verifiers: self.verifiers.or(below.verifiers),
-            scrub_interval_s: self.scrub_interval_s.or(below.scrub_interval_s),
-            anti_entropy_interval_s: self.anti_entropy_interval_s.or(below.anti_entropy_interval_s),
-            accept_dilithium3: self.accept_dilithium3.or(below.accept_dilithium3),
-            log_level: self.log_level.or(below.log_level),
-        }
-    }
-
-    /// The node's configuration and the level of its log.
-    pub(crate) fn resolve(
-        self,
-        file: Option<&Path>,
-        data: &Path,
-    ) -> Result<(StorageConfig, tracing::Level), Failure> {
-        let below = match file {
-            Some(path) => {
-                let text = read_text(path)?;
-                toml::from_str(&text)
-                    .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))?
-            }
-            None => Settings::default(),
-        };
-        let all = self.over(below);
+    /// The node's configuration.
+    pub(crate) fn resolve(&self, data: &Path) -> Result<StorageConfig, Failure> {
         let usage = |name: &'static str| move |error: String| Failure::usage(format!("{name}: {error}"));
-        let core_key = all.core_key.as_deref().map(core_key).transpose()?;
+        let core_key = self.core_key.as_deref().map(core_key).transpose()?;
         let mut config = StorageConfig::new(data, core_key);
         config.storage = Storage::Directory(data.to_path_buf());
         config.http = true;
-        config.listen = address(all.listen.as_deref().unwrap_or(LISTEN))?;
-        if let Some(text) = all.retention {
-            config.retention = text.parse::<Retention>().map_err(usage("retention"))?;
-        }
-        if let Some(count) = all.verifiers {
+        config.listen = address(&self.listen)?;
+        config.retention = self.retention.parse::<Retention>().map_err(usage("retention"))?;
+        if let Some(count) = self.verifiers {
             if !(1..=256).contains(&count) {
                 return Err(Failure::usage("verifiers: between 1 and 256"));
             }
             config.verifiers = count;
         }
-        if let Some(seconds) = all.scrub_interval_s {
-            config.scrub_interval = interval("scrub_interval_s", seconds)?;
-        }
-        if let Some(seconds) = all.anti_entropy_interval_s {
-            config.anti_entropy_interval = interval("anti_entropy_interval_s", seconds)?;
-        }
-        config.accept_dilithium3 = all.accept_dilithium3.unwrap_or(false);
-        let level = all.log_level.as_deref().unwrap_or("info");
-        let level = level.parse().map_err(|_| Failure::usage(format!("log_level: {level:?} is no level")))?;
-        Ok((config, level))
+        config.scrub_interval = interval("scrub_interval_s", self.scrub_interval_s)?;
+        config.anti_entropy_interval = interval("anti_entropy_interval_s", self.anti_entropy_interval_s)?;
+        config.accept_dilithium3 = self.accept_dilithium3;
+        Ok(config)
     }
 }
 
@@ -151,24 +123,34 @@ pub(crate) struct DataArgs {
 
 #[cfg(test)]
 mod tests {
+    use super::super::run::RunArgs;
     use super::*;
+    use clap::{Args as _, Command, FromArgMatches as _};
+    use dsm_settings::SettingsFile;
 
-    fn settings(text: &str) -> Settings {
-        toml::from_str(text).unwrap()
+    /// The settings that a file and flags make, or why there are none.
+    fn settings(text: &str, flags: &[&str]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("storage.toml");
+        std::fs::write(&path, text).unwrap();
+        let file = SettingsFile::read(&path).unwrap();
+        let command =
+            file.under(RunArgs::augment_args(Command::new("run"))).map_err(|error| error.to_string())?;
+        let words = std::iter::once("run").chain(flags.iter().copied());
+        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
+        Ok(RunArgs::from_arg_matches(&matches).unwrap().settings)
     }
 
     #[test]
     fn flags_stand_over_the_file_and_the_file_over_the_defaults() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("storage.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nretention = \"30\"\nverifiers = 3\n").unwrap();
-        let flags = settings("retention = \"7\"\nlog_level = \"debug\"");
-        let (config, level) = flags.resolve(Some(&file), folder.path()).unwrap();
+        let file = "listen = \"127.0.0.1:1\"\nretention = \"30\"\nverifiers = 3\n";
+        let settings = settings(file, &["--retention=7", "--log-level=debug"]).unwrap();
+        let config = settings.resolve(Path::new("x")).unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.retention, Retention::Days(7));
         assert_eq!(config.verifiers, 3);
         assert_eq!(config.scrub_interval, Duration::from_secs(86_400));
-        assert_eq!(level, tracing::Level::DEBUG);
+        assert_eq!(settings.log_level, tracing::Level::DEBUG);
     }
 
     #[test]
@@ -179,15 +161,20 @@ mod tests {
             ("verifiers = 0", "verifiers"),
             ("scrub_interval_s = 0", "scrub_interval_s"),
             ("listen = \"nowhere\"", "listen"),
-            ("log_level = \"loud\"", "log_level"),
+            ("log_level = \"loud\"", "--log-level"),
             ("core_key = \"00\"", "00"),
             ("core_key = \"0000000000000000000000000000000000000000000000000000000000000000\"", "core_key"),
+            ("listem = \"127.0.0.1:1\"", "listem is no setting"),
         ];
         for (text, name) in rows {
-            let failure = settings(text).resolve(None, Path::new("x")).err();
-            let failure = failure.unwrap_or_else(|| panic!("{text} was taken"));
-            assert!(failure.message.starts_with(name), "{text}: {}", failure.message);
+            let refused = match settings(text, &[]) {
+                Err(message) => message,
+                Ok(settings) => match settings.resolve(Path::new("x")) {
+                    Err(failure) => failure.message,
+                    Ok(_) => panic!("{text} was taken"),
+                },
+            };
+            assert!(refused.contains(name), "{text}: {refused}");
         }
-        assert!(toml::from_str::<Settings>("listem = \"127.0.0.1:1\"").is_err(), "unknown names are refused");
     }
 }

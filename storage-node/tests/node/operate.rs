@@ -105,7 +105,7 @@ fn o12_what_cannot_work_is_refused_at_the_start_with_its_reason() {
         (2, "usage", vec!["run", "--listem", "x"]),
         (2, "no_core_key", vec!["run", "--data", &data, "--listen", "127.0.0.1:0"]),
         (2, "usage", vec!["run", "--data", &data, "--core-key", "abcd"]),
-        (2, "usage", vec!["run", "--data", &data, "--config", "BAD"]),
+        (2, "unknown_setting", vec!["run", "--data", &data, "--config", "BAD"]),
         (1, "listen", listening(&taken)),
         (1, "directory", vec!["run", "--data", "FILE", "--listen", "127.0.0.1:0", "--core-key", &key]),
         (3, "unreachable", vec!["status", "--node", "http://127.0.0.1:1"]),
