@@ -234,7 +234,7 @@ pub(crate) fn verify(session: &Session, args: &VerifyArgs) -> Result<(), Failure
             .help("`dsm prove … --out FILE` and `dsm checkpoint --out FILE` write such files")
     })?;
     let verifier = Verifier::new();
-    let trusted = || trusted_key(args.trust.as_deref());
+    let trusted = || trusted_key("--trust", args.trust.as_deref());
     let verified = match shown {
         Shown::Checkpoint(view) => {
             let signed = view.decode().map_err(malformed)?;
@@ -292,13 +292,14 @@ fn unproven(error: ProofError) -> Failure {
 }
 
 /// The key that the caller trusts.
-fn trusted_key(trust: Option<&str>) -> Result<PublicKey, Failure> {
+pub(super) fn trusted_key(option: &str, trust: Option<&str>) -> Result<PublicKey, Failure> {
     let text = trust.ok_or_else(|| {
-        Failure::usage("a proof shows nothing without the node's key")
-            .help("give --trust FILE|HEX; `dsm status --json > node.json` once, over a way that you trust")
+        Failure::usage("a proof shows nothing without the node's key").help(format!(
+            "give {option} FILE|HEX; `dsm status --json > node.json` once, over a way that you trust"
+        ))
     })?;
     let bad = |why: &str| {
-        Failure::usage(format!("--trust {text}: {why}")).help(
+        Failure::usage(format!("{option} {text}: {why}")).help(
             "a file with the node's key (`dsm status --json`), a key file, or hex digits, suite byte first",
         )
     };

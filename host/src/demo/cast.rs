@@ -2,10 +2,14 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
-use dsm_abi::{AccountId, KeyId, NetworkId, Suite};
-use dsm_core::Genesis;
+use dsm_abi::{AccountId, Digest, Field, KeyId, NetworkId, Suite, Value};
+use dsm_core::{CredentialPresentation, Genesis};
 use dsm_crypto::{SecretKey, Signer};
-use dsm_sdk::draft::{key_set, public_key};
+use dsm_sdk::draft::{CredentialTerms, issue, key_set, public_key};
+
+/// What credentials say that the gate of the demonstration admits by.
+pub(super) const SCHEMA: &str = "kyc/1";
+const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
 /// An account with its keys. Any one key speaks for the account; policies may ask for more.
 pub(super) struct Actor {
@@ -16,7 +20,12 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    fn new(name: &'static str, network: NetworkId, suite: Suite, keys: usize) -> Result<Actor, Failure> {
+    pub(super) fn new(
+        name: &'static str,
+        network: NetworkId,
+        suite: Suite,
+        keys: usize,
+    ) -> Result<Actor, Failure> {
         let keys: Result<Vec<SecretKey>, _> = (0..keys).map(|_| SecretKey::generate(suite)).collect();
         let keys = keys.map_err(|error| Failure::refused("no_randomness", error))?;
         let set = key_set(keys.iter().map(|key| (public_key(key), 0)), 1);
@@ -34,6 +43,29 @@ impl Actor {
         let numbered = (0u8..).zip(&self.keys).take(count);
         numbered.map(|(index, key)| (self.account, key as &dyn Signer, index)).collect()
     }
+}
+
+/// What `issuer` says of `subject`, shown in part: the country; the name stays behind its salted hash.
+pub(super) fn vouch(
+    network: NetworkId,
+    issuer: &Actor,
+    subject: &Actor,
+) -> Result<CredentialPresentation, Failure> {
+    let claim = |name: &str, value: &str| -> Result<(Field, [u8; 16]), Failure> {
+        Ok((Field { name: name.into(), value: Value::Text(value.into()) }, Session::random()?))
+    };
+    let terms = CredentialTerms {
+        issuer: issuer.account,
+        subject: subject.account,
+        schema: SCHEMA.into(),
+        serial: Digest(Session::random()?),
+        expires_ms: Session::now_ms() + YEAR_MS,
+        claims: vec![claim("country", "LU")?, claim("name", subject.name)?],
+    };
+    let mut presentation =
+        issue(network, terms, &issuer.keys[0], 0).map_err(|error| Failure::refused("sign_failed", error))?;
+    presentation.disclosed.retain(|one| one.claim.name == "country");
+    Ok(presentation)
 }
 
 /// Everybody.

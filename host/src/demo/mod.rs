@@ -1,6 +1,7 @@
 //! `dsm demo`: a core node, a primary and a replica, six parties and a story of thirteen steps, in one process with
 //! real logs, real fsync and real QUIC. The only place of this crate that has storage nodes.
 
+mod bridge;
 mod cast;
 mod keepers;
 mod print;
@@ -25,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `dsm demo`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    other: Option<OtherDemo>,
     /// Keep the data here, the core node's in DIR/core [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -38,6 +42,13 @@ pub(crate) struct DemoArgs {
     /// Where to serve the API after the story; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7545")]
     listen: String,
+}
+
+/// Another demonstration.
+#[derive(Debug, clap::Subcommand)]
+enum OtherDemo {
+    /// Watch a bridge at work: ether and an ERC-20 wrapped, spent under a policy, and released again
+    Bridge(bridge::BridgeDemoArgs),
 }
 
 /// Which storage nodes there are.
@@ -61,6 +72,9 @@ struct Summary<'a> {
 
 /// Plays the story, then serves the API until a signal, or ends.
 pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
+    if let Some(OtherDemo::Bridge(args)) = &args.other {
+        return bridge::run(session, args);
+    }
     let temporary = match &args.data {
         Some(_) => None,
         None => Some(tempfile::tempdir().map_err(|error| file_failure(&std::env::temp_dir(), &error))?),

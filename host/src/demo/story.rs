@@ -1,19 +1,18 @@
 //! The story, step by step. Every step checks that it went as told.
 
-use super::cast::{Actor, Cast};
+use super::cast::{Cast, SCHEMA, vouch};
 use super::print::Told;
 use super::stage::{Stage, differs};
 use crate::cli::failure::Failure;
 use crate::cli::policy::package;
-use crate::cli::session::Session;
 use crate::cli::show::short;
 use crate::cli::values::display_amount;
-use dsm_abi::{Digest, Field, HoldKind, PolicyId, TokenId, Value, encode};
+use dsm_abi::{Digest, HoldKind, PolicyId, TokenId, Value, encode};
 use dsm_core::{EvidenceProof, OperationKind, Refusal, SignedTransition, relationship_key};
 use dsm_crypto::Verifier;
 use dsm_host::node::SubmitError;
 use dsm_sdk::api::PolicyCid;
-use dsm_sdk::draft::{CredentialTerms, Draft, NewToken, issue};
+use dsm_sdk::draft::{Draft, NewToken};
 use dsm_sdk::receipt::{Durability, Receipt};
 
 /// The standard policies, as they are committed.
@@ -32,8 +31,6 @@ const CENTS: u8 = 2;
 const EURO: u128 = 100;
 /// The place of the replica among the storage nodes.
 const REPLICA: usize = 1;
-const SCHEMA: &str = "kyc/1";
-const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
 /// Codes of the standard policies that the story meets; their descriptions list them.
 const NOT_REGISTRAR: u16 = 100;
@@ -171,7 +168,7 @@ impl Story {
         let mut draft = self.stage.draft()?;
         let holders = [bank, alice, bob];
         for actor in holders {
-            let credential = self.credential(issuer, actor)?;
+            let credential = vouch(self.stage.node.network(), issuer, actor)?;
             draft = draft
                 .signer(actor.account, self.stage.head(actor))
                 .evidence(EvidenceProof::Credential(credential))
@@ -196,29 +193,6 @@ impl Story {
         ensure(admitted, "the gate does not know alice")?;
         self.told.fact("asked again, the gate says of alice", "admitted");
         Ok(())
-    }
-
-    fn credential(
-        &self,
-        issuer: &Actor,
-        subject: &Actor,
-    ) -> Result<dsm_core::CredentialPresentation, Failure> {
-        let claim = |name: &str, value: &str| -> Result<(Field, [u8; 16]), Failure> {
-            Ok((Field { name: name.into(), value: Value::Text(value.into()) }, Session::random()?))
-        };
-        let terms = CredentialTerms {
-            issuer: issuer.account,
-            subject: subject.account,
-            schema: SCHEMA.into(),
-            serial: Digest(Session::random()?),
-            expires_ms: Session::now_ms() + YEAR_MS,
-            claims: vec![claim("country", "LU")?, claim("name", subject.name)?],
-        };
-        let mut presentation = issue(self.stage.node.network(), terms, &issuer.keys[0], 0)
-            .map_err(|error| Failure::refused("sign_failed", error))?;
-        // Only the country is shown; the name stays behind its salted hash.
-        presentation.disclosed.retain(|one| one.claim.name == "country");
-        Ok(presentation)
     }
 
     fn issue_units(&mut self) -> Result<(), Failure> {
@@ -454,12 +428,12 @@ impl Story {
     }
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
+pub(super) fn ensure(holds: bool, otherwise: &str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(differs(otherwise)) }
 }
 
 /// The refusal must be the policy's own, with its code.
-fn expect_denial(error: &SubmitError, code: u16) -> Result<(), Failure> {
+pub(super) fn expect_denial(error: &SubmitError, code: u16) -> Result<(), Failure> {
     match error {
         SubmitError::Refused(Refusal::Denied { denial, .. }) if denial.code == code => Ok(()),
         other => Err(differs(format!("expected a policy's denial {code}, found: {other}"))),
