@@ -37,15 +37,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dsm-qbft-shim", &["dsm-crypto"]),
     (
         "dsm-host",
-        // The storage node for the demonstration alone, see `only_the_demonstration_has_storage_nodes`.
+        // The storage node for the demonstration alone, see `only_the_demonstration_has_storage_nodes`; the bridge for
+        // its verbs and its demonstration, see `only_the_bridge_s_verbs_and_demonstration_know_it`.
         &[
             "dsm-abi",
+            "dsm-bridge",
+            "dsm-contracts",
             "dsm-core",
             "dsm-crypto",
+            "dsm-evm-proof",
             "dsm-gateway",
             "dsm-link",
             "dsm-logs",
             "dsm-proto",
+            "dsm-qbft-shim",
             "dsm-sdk",
             "dsm-settings",
             "dsm-storage-node",
@@ -158,7 +163,7 @@ fn only_dsm_crypto_names_cryptography() {
 fn only_dsm_link_names_quic_and_tls() {
     for package in &workspace().packages {
         for dependency in all_dependencies(package) {
-            let transport = dependency.starts_with("quinn") || dependency.starts_with("rustls");
+            let transport = ["quinn", "rustls", "tokio-rustls"].iter().any(|name| dependency.starts_with(name));
             assert!(!transport || package.name == "dsm-link", "{} names {dependency}", package.name);
         }
     }

@@ -136,6 +136,22 @@ fn only_the_demonstration_has_storage_nodes() {
 }
 
 #[test]
+fn only_the_bridge_s_verbs_and_demonstration_know_it() {
+    let rooms = ["dsm_bridge", "dsm_contracts", "dsm_qbft_shim"];
+    let places = ["host/src/cli/bridge", "host/src/cli/bridge.rs", "host/src/demo/bridge", "host/src/demo/bridge.rs"];
+    let mut named = 0;
+    for (path, file) in sources_below("host/src") {
+        let found = names(file);
+        if let Some(room) = rooms.iter().find(|room| found.contains(**room)) {
+            let here = places.iter().any(|place| path.starts_with(place));
+            assert!(here, "{} names {room}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 0, "this test reads the wrong files");
+}
+
+#[test]
 fn modules_are_read_as_wasm_only_in_the_engine() {
     for (path, file) in sources_below("host/src") {
         let found = names(file);
