@@ -3,7 +3,7 @@
 //! Nothing that the node says is believed because it says so: whoever needs certainty decodes the canonical
 //! bytes of a proof and verifies them under a key that it trusts. Every answer is bounded in size and time.
 //!
-//! Left out on purpose: a limit on the silence of an event stream (`ureq` limits bodies as a whole), TLS (put a terminating proxy in front, or use loopback), retries (the caller knows what
+//! Left out on purpose: a limit on the silence of an event stream (`ureq` limits bodies as a whole), retries (the caller knows what
 //! may be repeated; submissions may).
 
 use crate::api::{
@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 use ureq::http::{Response, header};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, RequestBuilder};
 
 /// Bytes of an answer: a page of the largest transitions, decoded.
@@ -93,14 +94,29 @@ impl Client {
     /// # Errors
     /// [`ClientError::Protocol`] if the URL is not `http://host[:port]`.
     pub fn new(base_url: &str) -> Result<Client, ClientError> {
+        Client::open(base_url, "http://", None)
+    }
+
+    /// A client of the node at `base_url`, such as `https://node.example:7545`, over TLS. What it trusts, and with which
+    /// cryptography, the caller says: `dsm_link::trusting` makes such a configuration from certificates in PEM.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] if the URL is not `https://host[:port]`.
+    pub fn over_tls(base_url: &str, tls: TlsConfig) -> Result<Client, ClientError> {
+        Client::open(base_url, "https://", Some(tls))
+    }
+
+    fn open(base_url: &str, scheme: &str, tls: Option<TlsConfig>) -> Result<Client, ClientError> {
         let base = base_url.trim_end_matches('/');
-        let plain = base.strip_prefix("http://").is_some_and(|host| {
+        let plain = base.strip_prefix(scheme).is_some_and(|host| {
             !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte))
         });
         if !plain {
-            return Err(ClientError::Protocol(format!("{base_url} is not of the form http://host:port")));
+            return Err(ClientError::Protocol(format!("{base_url} is not of the form {scheme}host:port")));
         }
         let agent = Agent::config_builder()
+            .https_only(tls.is_some())
+            .tls_config(tls.unwrap_or_default())
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
@@ -473,6 +489,19 @@ impl Client {
     /// [`ClientError`]; nothing was changed.
     pub fn set_config(&self, request: &ConfigRequest) -> Result<ChangedSettings, ClientError> {
         self.post("/v1/config", JSON, &json(request)?)
+    }
+
+    /// The canonical archive of everything durable now, to be read as it comes. Check it: only its end says that it is
+    /// whole.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn backup(&self) -> Result<impl Read + use<>, ClientError> {
+        let request = self.agent.get(format!("{}/v1/backup", self.base));
+        let request = request.config().timeout_recv_response(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
+        let answer = self.signed_in(request.header(header::ACCEPT, OCTETS)).call();
+        let answer = self.check(answer.map_err(|error| self.unreachable(&error))?)?;
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
     /// How the node does.

@@ -5,6 +5,7 @@
 //! event stream has its heartbeats.
 
 use axum::serve::Listener;
+use dsm_link::{Acceptor, ServerStream};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -22,12 +23,18 @@ pub(super) struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
     patience: Duration,
+    tls: Option<Acceptor>,
 }
 
 impl Door {
     /// A door with `connections_max` places that cuts a connection after `patience` without a written byte.
-    pub(super) fn new(listener: TcpListener, connections_max: usize, patience: Duration) -> Door {
-        Door { listener, places: Arc::new(Semaphore::new(connections_max)), patience }
+    pub(super) fn new(
+        listener: TcpListener,
+        connections_max: usize,
+        patience: Duration,
+        tls: Option<Acceptor>,
+    ) -> Door {
+        Door { listener, places: Arc::new(Semaphore::new(connections_max)), patience, tls }
     }
 }
 
@@ -40,6 +47,10 @@ impl Listener for Door {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let timer = Box::pin(sleep_until(Instant::now() + self.patience));
         let wrote = Instant::now();
+        let stream = match &self.tls {
+            Some(tls) => Stream::Tls(tls.accept(stream)),
+            None => Stream::Plain(stream),
+        };
         (Connection { stream, timer, wrote, patience: self.patience, _place: place }, address)
     }
 
@@ -48,9 +59,25 @@ impl Listener for Door {
     }
 }
 
+/// Bytes as they come, or out of TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(ServerStream),
+}
+
+/// Calls the same method of either.
+macro_rules! either {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match $stream {
+            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Tls(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
 /// A connection that errs when nothing could be written to it for too long.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     timer: Pin<Box<Sleep>>,
     wrote: Instant,
     patience: Duration,
@@ -92,7 +119,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+        match either!(&mut self.stream, poll_read(context, buffer)) {
             Poll::Pending => self.poll_patience(context),
             // A request that comes a byte at a time is ready again and again: patience ends here too.
             Poll::Ready(Ok(())) => match self.poll_patience(context) {
@@ -110,7 +137,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let poll = either!(&mut self.stream, poll_write(context, bytes));
         self.written(context, poll)
     }
 
@@ -119,20 +146,20 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        let poll = either!(&mut self.stream, poll_write_vectored(context, parts));
         self.written(context, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        matches!(&self.stream, Stream::Plain(stream) if stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        either!(&mut self.stream, poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        either!(&mut self.stream, poll_shutdown(context))
     }
 }
 
@@ -168,7 +195,7 @@ mod tests {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(axum::serve(Door::new(listener, 2, PATIENCE), router).into_future());
+        runtime.spawn(axum::serve(Door::new(listener, 2, PATIENCE, None), router).into_future());
         (runtime, address)
     }
 

@@ -13,6 +13,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod body;
 mod bridge;
 mod config;
@@ -54,6 +55,8 @@ const REQUESTS_MAX: usize = 800;
 /// Batches handled at once; a further one is answered `overloaded`. Their bodies are up to a hundred times as long as
 /// others, so they have few places of their own, and whoever holds all of these keeps nobody from submitting singly.
 const BATCHES_MAX: usize = 8;
+/// Backups at once: each reads the whole log.
+const BACKUPS_MAX: usize = 1;
 /// How long a request may take in all. The event stream, once begun, may go on.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a stopping node waits for clients: a submission is durable long before, and a client that reads nothing
@@ -68,6 +71,7 @@ struct Api {
     refusals: Arc<refusals::Refusals>,
     slots: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     access: Access,
     settings: Option<Arc<dyn Settings>>,
 }
@@ -79,12 +83,14 @@ pub struct ApiConfig {
     pub access: Access,
     /// The settings that can be asked for and changed.
     pub settings: Option<Arc<dyn Settings>>,
+    /// Speaks TLS with this certificate.
+    pub tls: Option<dsm_link::Acceptor>,
 }
 
 impl ApiConfig {
     /// Everybody may everything: for a loopback address.
     pub fn open() -> ApiConfig {
-        ApiConfig { access: Access::open(), settings: None }
+        ApiConfig { access: Access::open(), settings: None, tls: None }
     }
 }
 
@@ -116,9 +122,10 @@ pub async fn serve_with(
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let batches = Arc::new(Semaphore::new(BATCHES_MAX));
-    let ApiConfig { access, settings } = config;
-    let api = Api { node, http: Arc::default(), refusals: Arc::default(), slots, batches, access, settings };
-    let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE);
+    let backups = Arc::new(Semaphore::new(BACKUPS_MAX));
+    let ApiConfig { access, settings, tls } = config;
+    let api = Api { node, http: Arc::default(), refusals: Arc::default(), slots, batches, backups, access, settings };
+    let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE, tls);
     let mut begun = stopped.clone();
     let service = router(api, stopped).into_make_service_with_connect_info::<access::Peer>();
     let served = axum::serve(door, service).with_graceful_shutdown(async move {

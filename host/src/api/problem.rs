@@ -35,7 +35,7 @@ pub(super) fn status_of(code: &str) -> StatusCode {
         "topology_damaged" | "node_key" => StatusCode::INTERNAL_SERVER_ERROR,
         "not_in_outbox" => StatusCode::NOT_FOUND,
         "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
-        "storage" => StatusCode::INTERNAL_SERVER_ERROR,
+        "storage" | "packages_missing" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -46,7 +46,7 @@ impl Failure {
         Failure(Box::new(Problem::new(status.as_u16(), title, code, detail)))
     }
 
-    fn coded(code: &str, detail: &dyn std::fmt::Display) -> Failure {
+    pub(super) fn coded(code: &str, detail: &dyn std::fmt::Display) -> Failure {
         Failure::new(status_of(code), code, detail.to_string())
     }
 

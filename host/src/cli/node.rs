@@ -7,10 +7,11 @@ use super::session::Session;
 use super::show::{Show, rows, show};
 use super::topology::{listed_peer, peer_keys};
 use dsm_abi::{Digest, NetworkId};
-use dsm_crypto::Keystore;
+use dsm_crypto::{Keystore, Zeroizing};
 use dsm_host::api::{Access, ApiConfig, Audit, Settings as _, SystemWatch};
 use dsm_host::node::{Node, NodeConfig};
 use dsm_host::replicate::{Replication, ReplicationConfig};
+use dsm_link::Acceptor;
 use dsm_logs::{LogConfig, Logs};
 use dsm_sdk::api::{ConfigRequest, Hex, KeyView};
 use dsm_sdk::receipt::Durability;
@@ -124,6 +125,12 @@ pub(crate) struct RunArgs {
     /// Serve only these routes, by their operationId in the OpenAPI document; Health and Ready always [default: all]
     #[arg(long, value_name = "NAMES", env = "DSM_ALLOW_METHODS", value_delimiter = ',')]
     pub(crate) allow_methods: Vec<String>,
+    /// Serve the API over TLS 1.3 with this certificate, in PEM, with those that lead from it to an authority behind it
+    #[arg(long, value_name = "FILE", env = "DSM_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", env = "DSM_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// The name of a network that this start creates
     #[arg(long, value_name = "NAME", env = "DSM_NETWORK_NAME", default_value = "dsm")]
     network_name: String,
@@ -241,7 +248,9 @@ pub(crate) fn run(session: &Session, args: &NodeArgs, layers: Option<Layers>) ->
         request: dsm_host::api::request_id,
     })?;
     let runtime = runtime()?;
-    let serving = Serving::bind(&runtime, &args.listen)?;
+    let tls = tls(args)?;
+    let mut serving = Serving::bind(&runtime, &args.listen)?;
+    serving.tls = tls.is_some();
     let own_key = draw_own()?;
     let loopback = serving.address.ip().is_loopback();
     // Before anything is opened: who gets in has to be known.
@@ -296,7 +305,7 @@ pub(crate) fn run(session: &Session, args: &NodeArgs, layers: Option<Layers>) ->
         show(false, &banner)?;
     }
     runtime.spawn(reload(Arc::clone(&running)));
-    let config = ApiConfig { access, settings: Some(running) };
+    let config = ApiConfig { access, settings: Some(running), tls };
     serving.run_with(&runtime, node.clone(), config)?;
     drop(own_file);
     audit.close();
@@ -304,6 +313,25 @@ pub(crate) fn run(session: &Session, args: &NodeArgs, layers: Option<Layers>) ->
         runtime.block_on(replication.close());
     }
     Ok(node.close()?)
+}
+
+/// The certificate of the API, if it has one.
+fn tls(args: &RunArgs) -> Result<Option<Acceptor>, Failure> {
+    let (certificate, key) = match (&args.tls_cert, &args.tls_key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(Failure::usage("--tls-cert and --tls-key belong together")
+                .help("name the certificate and its private key, both in PEM"));
+        }
+    };
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| file_failure(path, &error));
+    let key = Zeroizing::new(read(key)?);
+    let acceptor = Acceptor::from_pem(&read(certificate)?, &key);
+    Ok(Some(acceptor.map_err(|error| {
+        Failure::new(Exit::Usage, error.code(), &error)
+            .help(format!("check {}: PEM files, the server's own certificate first", certificate.display()))
+    })?))
 }
 
 /// What replication is told; nothing if there is to be none.
@@ -343,6 +371,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 pub(crate) struct Serving {
     listener: TcpListener,
     address: SocketAddr,
+    tls: bool,
 }
 
 impl Serving {
@@ -353,11 +382,11 @@ impl Serving {
             Failure::new(Exit::Refused, "listen", format!("{listen} cannot be listened on: {error}"))
                 .help("choose another address with --listen HOST:PORT; port 0 picks a free one")
         })?;
-        Ok(Serving { listener, address })
+        Ok(Serving { listener, address, tls: false })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
     /// Serves the API until `end` does, then finishes the requests on their way.

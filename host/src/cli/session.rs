@@ -34,6 +34,9 @@ pub(crate) struct Globals {
     /// Show the API key or bearer token in the first line of this file [default: the node's own, on its machine]
     #[arg(long, global = true, value_name = "FILE", env = "DSM_API_KEY_FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+    /// For a node at https://: trust this certificate, or what this authority's certificate signed, in PEM
+    #[arg(long, global = true, value_name = "FILE", env = "DSM_CA_CERT")]
+    pub(crate) ca_cert: Option<PathBuf>,
     /// The wallet's folder [default: ~/.dsm]
     #[arg(long, global = true, value_name = "DIR", env = "DSM_WALLET")]
     pub(crate) wallet: Option<PathBuf>,
@@ -149,8 +152,20 @@ impl Session {
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let client = Client::new(&self.globals.node).map_err(|error| {
-            Failure::usage(error).help("give --node as http://host:port, such as http://127.0.0.1:7545")
+        let client = match &self.globals.ca_cert {
+            Some(path) if self.globals.node.starts_with("https://") => {
+                let pem = std::fs::read(path).map_err(|error| file_failure(path, &error))?;
+                let tls = dsm_link::trusting(&pem).map_err(|error| {
+                    Failure::new(Exit::Usage, error.code(), &error).help("--ca-cert names a file in PEM")
+                })?;
+                Client::over_tls(&self.globals.node, tls)
+            }
+            _ => Client::new(&self.globals.node),
+        };
+        let client = client.map_err(|error| {
+            Failure::usage(error).help(
+                "give --node as http://host:port, such as http://127.0.0.1:7545, or https://host:port with --ca-cert",
+            )
         })?;
         Ok(match self.credential()? {
             Some(credential) => client.with_credential(&credential),

@@ -12,3 +12,4 @@ mod http;
 mod operator;
 mod rules;
 mod server;
+mod tls;

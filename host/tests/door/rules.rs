@@ -237,7 +237,7 @@ fn a_submission_is_made_once_and_a_key_against_repetition_is_its_id() {
     let world = World::new(data.path());
     let signed = sign(world.transfer(10), &[&world.alice]);
     let (id, bytes) = (signed.transition.id().to_string(), encode(&signed));
-    let server = Server::around(roomy(), world.node.clone(), data);
+    let server = Server::around(roomy(), world.node.clone(), data, None);
     let bank = bank().text;
     let submit = |key: &[(&str, &str)]| {
         let mut headers = vec![("x-api-key", bank.as_str()), ("content-type", "application/octet-stream")];

@@ -4,6 +4,7 @@ use crate::http::{Answer, ask};
 use dsm_gateway::{ApiKey, GatewayConfig, KeyRing, Limits, NewKey, Origins, Peers, Scope, Scopes, Tokens};
 use dsm_host::api::{Access, ApiConfig, Audit, Rules, Watch, serve_with};
 use dsm_host::node::{Node, NodeConfig};
+use dsm_link::Acceptor;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,10 +78,16 @@ impl Server {
     pub(crate) fn new(rules: Rules) -> Server {
         let data = tempfile::tempdir().unwrap();
         let node = Node::open(NodeConfig { verifiers: 1, ..NodeConfig::new(data.path()) }).unwrap();
-        Server::around(rules, node, data)
+        Server::around(rules, node, data, None)
     }
 
-    pub(crate) fn around(rules: Rules, node: Node, data: tempfile::TempDir) -> Server {
+    pub(crate) fn over_tls(rules: Rules, tls: Acceptor) -> Server {
+        let data = tempfile::tempdir().unwrap();
+        let node = Node::open(NodeConfig { verifiers: 1, ..NodeConfig::new(data.path()) }).unwrap();
+        Server::around(rules, node, data, Some(tls))
+    }
+
+    pub(crate) fn around(rules: Rules, node: Node, data: tempfile::TempDir, tls: Option<Acceptor>) -> Server {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -90,7 +97,7 @@ impl Server {
         let audit = Audit::open(&log).unwrap();
         // As strict as if other machines reached it.
         let access = Access::new(rules, [0, 0, 0, 0].into(), watch.clone(), Some(audit)).unwrap();
-        let config = ApiConfig { access: access.clone(), settings: None };
+        let config = ApiConfig { access: access.clone(), settings: None, tls };
         runtime.spawn(serve_with(node.clone(), listener, config, std::future::pending()));
         Server { address, access, watch, node, log, _runtime: runtime, _data: data }
     }

@@ -5,8 +5,10 @@
 //! does not keep to that is refused with a stable word ([`Refusal`], [`ConnectError`], [`FrameError`]) and counted
 //! ([`LinkMetrics`]); nothing of it reaches the other connections.
 //!
-//! Left out on purpose: what frames mean (`dsm-proto`), reconnecting and its pauses (the shells), certificates,
-//! resumption, 0-RTT and QUIC datagrams (off: early data can be replayed, tickets outlive a pin).
+//! Beside it, for the HTTP API and its strangers, stands TLS with certificates (`https`).
+//!
+//! Left out on purpose: what frames mean (`dsm-proto`), reconnecting and its pauses (the shells), certificates between
+//! nodes, resumption, 0-RTT and QUIC datagrams (off: early data can be replayed, tickets outlive a pin).
 
 mod admission;
 mod config;
@@ -14,6 +16,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod frames;
+mod https;
 mod key;
 mod metrics;
 mod pins;
@@ -24,6 +27,7 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{BindError, Closed, ConnectError, FrameError, Refusal, close};
 pub use frames::{FrameReceiver, FrameSender, FrameStream};
+pub use https::{Acceptor, CertificateError, ServerStream, trusting};
 pub use key::{KeyError, TransportKey, node_of};
 pub use metrics::{LinkMetrics, RecentRefusal};
 pub use pins::Pins;
