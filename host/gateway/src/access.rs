@@ -101,7 +101,7 @@ pub struct Admitted {
     pub scopes: Scopes,
     /// How many requests of this class the client may make in a minute; `None` if nobody counts.
     pub limit: Option<u32>,
-    /// How many more of this class there is room for now.
+    /// How many more of this class there is room for at this moment.
     pub remaining: u32,
 }
 

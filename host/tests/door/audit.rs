@@ -1,4 +1,4 @@
-//! O15: the audit log under requests, floods, crashes and somebody's pen.
+//! The audit log under requests, floods, crashes and somebody's pen.
 
 use crate::server::{Server, bank, reader, root, rules};
 use dsm_gateway::{AuditError, Auditor, Entry, Limits, verify};

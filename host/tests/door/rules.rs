@@ -1,4 +1,4 @@
-//! O14: strangers at the door of the API.
+//! Strangers at the door of the API.
 
 use crate::http::ask;
 use crate::server::{NOW_S, SECRET, Server, bank, reader, root, rules};

@@ -135,10 +135,7 @@ mod tests {
 
     #[test]
     fn a_place_on_a_machine_is_not_told() {
-        assert_eq!(
-            inside("/home/x/.cargo/registry/src/index-1/quinn-0.11/src/lib.rs"),
-            "quinn-0.11/src/lib.rs"
-        );
+        assert_eq!(inside("x/registry/src/index-1/quinn-0.11/src/lib.rs"), "quinn-0.11/src/lib.rs");
         assert_eq!(inside("host/src/api/submit.rs"), "host/src/api/submit.rs");
     }
 }
