@@ -46,7 +46,7 @@ pub fn request_id() -> Option<Arc<str>> {
 }
 
 /// What a route needs and how it is counted. `None` is for what everybody may see.
-fn stand(name: Name) -> (Option<Scope>, Class) {
+pub(super) fn stand(name: Name) -> (Option<Scope>, Class) {
     use Class::{ChainRead, Default, Simulation};
     use Scope::{Admin, Events, Read, Simulate, Submit};
     match name {
@@ -88,7 +88,8 @@ fn stand(name: Name) -> (Option<Scope>, Class) {
         | Name::RemovePeer
         | Name::Promote
         | Name::Config
-        | Name::SetConfig => (Some(Admin), Default),
+        | Name::SetConfig
+        | Name::Backup => (Some(Admin), Default),
         Name::Health | Name::Ready | Name::OpenApi => (None, Default),
     }
 }

@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document, made from the table of routes.
 
+use super::access::stand;
 use super::routes::{Content, Operation, ROUTES, Route};
 use serde_json::{Map, Value, json};
 
@@ -13,10 +14,17 @@ pub(super) fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Ids are 64 lower-case hex digits, policies CIDs, amounts decimal text of base units, \
                             bytes lower-case hex. Canonical bytes are Borsh. Errors are RFC 9457 problem details \
-                            with a stable `code`.",
+                            with a stable `code`. A submission is made once: its transition's id is what \
+                            `Idempotency-Key` would be, and the same bytes get the same receipt.",
         },
         "paths": paths,
-        "components": { "schemas": schemas() },
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+                "bearer": { "type": "http", "scheme": "bearer", "description": "An API key, or a token in JWT, HS256." },
+            },
+        },
     })
 }
 
@@ -51,6 +59,10 @@ fn describe(path: &str, operation: &Operation) -> Value {
             "default": problem,
         },
     });
+    // On a loopback address without keys nobody is asked; the words are the scopes that a key needs.
+    if let (Some(scope), _) = stand(operation.name) {
+        described["security"] = json!([{}, { "key": [scope] }, { "bearer": [scope] }]);
+    }
     if operation.request != Content::Empty {
         described["requestBody"] = json!({ "required": true, "content": content(operation.request) });
     }

@@ -55,6 +55,12 @@ impl Show for Status {
             ),
             ("uptime", format!("{} s", view.uptime_s)),
             ("replication", replication_words(view.replication.as_ref())),
+            (
+                "audit",
+                view.audit.as_ref().map_or_else(String::new, |audit| {
+                    format!("{} entries, the last {}", audit.entries, audit.last)
+                }),
+            ),
             ("storage", if view.storage_full { "full".into() } else { String::new() }),
             ("stopped", view.stopped.clone().unwrap_or_default()),
         ])

@@ -361,6 +361,35 @@ fn an_edited_audit_log_is_named_with_exit_code_4() {
     desk.fails("node --listen 127.0.0.1:0 --p2p none", &[], 4, "audit_damaged");
 }
 
+#[test]
+fn a_node_speaks_tls_to_commands_that_trust_its_certificate() {
+    let desk = Desk::new();
+    let fixture = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/door/fixtures").join(name);
+        path.display().to_string()
+    };
+    let (certificate, key, other) = (fixture("certificate.pem"), fixture("key.pem"), fixture("other.pem"));
+    let flags = format!("--log-level error --tls-cert {certificate} --tls-key {key}");
+    let node = desk.start(&flags, &[]);
+    assert!(node.url.starts_with("https://127.0.0.1:"), "{}", node.url);
+    let trusting = |file: &str, line: &str| {
+        let (code, value) = desk.run(line, &[("DSM_NODE", &node.url), ("DSM_CA_CERT", file)]);
+        (code, value["error"]["code"].as_str().map(str::to_owned))
+    };
+    assert_eq!(trusting(&certificate, "status"), (0, None));
+    assert_eq!(
+        trusting(&certificate, "config set --policy-ttl=9"),
+        (0, None),
+        "the node's own key, over TLS"
+    );
+    assert_eq!(trusting(&other, "status"), (3, Some("unreachable".into())));
+    assert_eq!(trusting(&key, "status"), (2, Some("tls_certificate".into())));
+    assert_eq!(trusting("", "status"), (2, Some("usage".into())), "nothing is trusted unless it is named");
+    let start = "node --listen 127.0.0.1:0 --p2p none";
+    desk.fails(&format!("{start} --tls-cert {certificate}"), &[], 2, "usage");
+    desk.fails(&format!("{start} --tls-cert {other} --tls-key {key}"), &[], 2, "tls_pair");
+}
+
 impl Desk {
     /// A verb without a node.
     fn ok_alone(&self, line: &str) -> Value {

@@ -131,6 +131,35 @@ fn o12_what_cannot_work_is_refused_at_the_start_with_its_reason() {
 }
 
 #[test]
+fn settings_are_shown_with_where_they_came_from_and_kept_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    let file = folder.path().join("data/storage.toml");
+    let setting = |name: &str| {
+        let shown = json(0, &["config", "show", "--data", &data]);
+        let all = shown["settings"].as_array().unwrap();
+        let one = all.iter().find(|one| one["name"] == name).unwrap();
+        (one["value"].as_str().map(str::to_owned), one["origin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(setting("retention"), (Some("archive".into()), "default".into()));
+    let changed = json(0, &["config", "set", "--data", &data, "--retention=30", "--log-level=debug"]);
+    assert_eq!(
+        (&changed["changed"][0]["name"], &changed["changed"][0]["live"]),
+        (&"log-level".into(), &true.into())
+    );
+    assert_eq!(
+        (&changed["changed"][1]["before"], &changed["changed"][1]["after"]),
+        (&"archive".into(), &"30".into())
+    );
+    assert_eq!(setting("retention"), (Some("30".into()), "file".into()));
+    let kept = std::fs::read_to_string(&file).unwrap();
+    for wrong in ["--retention=forever", "--verifiers=0", "--log-level=loud", "--retentoin=3"] {
+        assert_eq!(json(2, &["config", "set", "--data", &data, wrong])["error"]["code"], "usage", "{wrong}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "nothing of what was refused is kept");
+}
+
+#[test]
 fn two_processes_never_share_a_directory_and_signals_end_a_node_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let chronicle = Chronicle::new(53);
