@@ -187,6 +187,17 @@ fn the_readme_tells_how_storage_nodes_run_and_give_back_what_they_keep() {
 }
 
 #[test]
+fn the_readme_tells_what_the_bridge_s_demonstration_shows() {
+    if !dsm_qbft_shim::Anvil::for_test("the README's demonstration of the bridge") {
+        return;
+    }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    run(folder.path(), None, &session(&readme, "bridge"));
+}
+
+#[test]
 fn an_ellipsis_stands_for_anything_and_nothing_else_does() {
     assert!(matches("a … c", "a b b c"));
     assert!(matches("…: at height 2", "account 7f: at height 2"));
