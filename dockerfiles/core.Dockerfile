@@ -30,8 +30,10 @@ USER 0:0
 # A copy of ping has no file capabilities: it opens an ICMP socket of its own, which ping_group_range allows.
 RUN apt-get update && apt-get install --yes --no-install-recommends iputils-ping && rm -rf /var/lib/apt/lists/* \
     && ping=$(command -v ping) && cp "$ping" /ping && mv /ping "$ping" && chmod 0755 "$ping" \
-    && install -d -o root -g dsm -m 2770 /var/lib/dsm/policies /access/bridge \
-    && install -d -o root -g 65534 -m 2770 /access/prometheus
+    && install -d -o root -g dsm -m 2770 /var/lib/dsm/policies \
+    # The core node of compose.yaml writes keys here, and each neighbour's group reads its own.
+    && install -d -o 10001 -g dsm -m 2750 /access/bridge \
+    && install -d -o 10001 -g 65534 -m 2750 /access/prometheus
 COPY --from=build /out/dsm /usr/local/bin/dsm
 RUN ln -s dsm /usr/local/bin/cli
 USER 10000:10000
