@@ -1,6 +1,6 @@
 //! The routes, once, as data: the router and the OpenAPI document are both made from this table.
 
-use super::{Api, bridge, config, events, ledger, refusals, submit as submissions, topology};
+use super::{Api, backup, bridge, config, events, ledger, refusals, submit as submissions, topology};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, get, post};
@@ -64,6 +64,7 @@ pub(super) enum Name {
     TopologyEvents,
     Config,
     SetConfig,
+    Backup,
     Status,
     Health,
     Ready,
@@ -401,6 +402,14 @@ pub(super) const ROUTES: &[Route] = &[
             ),
         ],
     },
+    Route {
+        path: "/v1/backup",
+        operations: &[read(
+            Name::Backup,
+            "The canonical archive of everything durable now: the log and the packages of published policies.",
+            Octets("Archive"),
+        )],
+    },
     Route { path: "/v1/status", operations: &[read(Name::Status, "How the node does.", Json("StatusView"))] },
     Route {
         path: "/v1/health",
@@ -475,6 +484,7 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::TopologyEvents => get(move |api: State<Api>| topology::events(api, stopped.clone())),
         Name::Config => get(config::show),
         Name::SetConfig => post(config::change),
+        Name::Backup => get(backup::backup),
         Name::Status => get(ledger::status),
         Name::Health => get(ledger::health),
         Name::Ready => get(ledger::ready),

@@ -39,6 +39,9 @@ pub(crate) struct Failure {
     pub(crate) findings: Vec<String>,
     #[serde(skip)]
     pub(crate) exit: Exit,
+    /// The answer on stdout says it already: nothing is left but the exit code.
+    #[serde(skip)]
+    pub(crate) told: bool,
 }
 
 impl Failure {
@@ -50,7 +53,13 @@ impl Failure {
             problem: None,
             findings: Vec::new(),
             exit,
+            told: false,
         }
+    }
+
+    /// A check that failed, whose answer is on stdout.
+    pub(crate) fn told() -> Failure {
+        Failure { told: true, ..Failure::refused("check_failed", "the answer tells which") }
     }
 
     pub(crate) fn refused(code: &str, message: impl fmt::Display) -> Failure {
@@ -151,7 +160,7 @@ fn from_problem(problem: Box<Problem>) -> Failure {
     };
     let findings = problem.findings.clone();
     let code = problem.code.clone();
-    Failure { code, message, help: Some(help), problem: Some(problem), findings, exit }
+    Failure { code, message, help: Some(help), problem: Some(problem), findings, exit, told: false }
 }
 
 impl From<DraftError> for Failure {

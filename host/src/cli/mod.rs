@@ -6,10 +6,14 @@
 mod access;
 mod account;
 mod audit;
+mod backup;
 mod bridge;
 mod config;
 mod door;
+mod discover;
+mod doctor;
 pub(crate) mod failure;
+mod gate;
 mod key;
 mod logs;
 pub(crate) mod node;
@@ -71,6 +75,15 @@ enum Verb {
     Restore(restore::RestoreArgs),
     /// Make a data directory with damaged records or packages whole, from its storage nodes
     Repair(repair::RepairArgs),
+    /// Write, check and restore backups of a core node
+    #[command(subcommand)]
+    Backup(backup::BackupVerb),
+    /// Look for what is wrong or soon will be, and name the command that mends it
+    Doctor(doctor::DoctorArgs),
+    /// Tell which services there are, how each is, and who needs whom; the exit code says whether something critical fails
+    Discover(discover::DiscoverArgs),
+    /// Try everything that a release or a change must leave working, on the running node: N of N or exit code 1
+    Gate(gate::GateArgs),
     /// Make and list keys
     #[command(subcommand)]
     Key(key::KeyVerb),
@@ -145,6 +158,10 @@ fn run(session: &Session, verb: &Verb, layers: Option<Layers>) -> Result<(), Fai
         Verb::Topology(verb) => topology::run(session, verb),
         Verb::Restore(args) => restore::run(session, args),
         Verb::Repair(args) => repair::run(session, args),
+        Verb::Backup(verb) => backup::run(session, verb),
+        Verb::Doctor(args) => doctor::run(session, args),
+        Verb::Discover(args) => discover::run(session, args),
+        Verb::Gate(args) => gate::run(session, args),
         Verb::Key(verb) => key::run(session, verb),
         Verb::Account(verb) => account::run(session, verb),
         Verb::Token(verb) => token::run(session, verb),
@@ -175,7 +192,9 @@ fn misread(error: &clap::Error) -> ExitCode {
 }
 
 fn fail(json: bool, failure: &Failure) -> ExitCode {
-    if json {
+    if failure.told {
+        // Said on stdout.
+    } else if json {
         show::line(&serde_json::json!({ "error": failure }).to_string());
     } else {
         eprint!("{failure}");

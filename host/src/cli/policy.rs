@@ -184,7 +184,7 @@ impl GuestCrypto for Crypto {
     }
 }
 
-fn engine() -> Result<Engine, Failure> {
+pub(super) fn engine() -> Result<Engine, Failure> {
     let config = EngineConfig { instances: 1, ..EngineConfig::default() };
     Engine::new(&config, Arc::new(Crypto)).map_err(|error| Failure::refused("engine", error))
 }

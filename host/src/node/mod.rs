@@ -7,6 +7,7 @@
 //! Left out on purpose: HTTP, JSON, command lines, WASM (that is `engine`).
 
 mod adopt;
+pub mod backup;
 mod clock;
 mod committer;
 mod config;

@@ -156,6 +156,17 @@ impl Shelf {
         self.blobs.get(&digest.0)
     }
 
+    /// Where the packages lie.
+    pub(super) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// The hash of the bytes of a policy's package, if it is here.
+    pub(super) fn blob_name(&self, policy: &PolicyId) -> Option<[u8; 32]> {
+        let here = !self.missing.read().contains(policy);
+        self.held.read().get(policy).filter(|_| here).map(|held| held.blob)
+    }
+
     pub(crate) fn verifier(&self) -> Verifier {
         self.verifier
     }

@@ -157,6 +157,13 @@ pub(super) fn adopt(data: &Path, held: &SignedTopology) -> Result<(), Replicatio
     Ok(write_durably(&data.join(TOPOLOGY), &encode(held))?)
 }
 
+/// Begins the documents of a node that was restored from an archive, in which no topology is: whatever was signed up to
+/// `epoch` is never signed again, and the node leads its storage nodes only once enough of them have promised.
+pub(super) fn begin_after(data: &Path, epoch: u64) -> Result<(), ReplicationError> {
+    super::restore::pass_over(&data.join(SIGNED), epoch)?;
+    Ok(write_durably(&data.join(RESTORED), b"")?)
+}
+
 /// The node's key, which has no passphrase (host/adr/0006).
 pub(super) fn read_key(path: &Path) -> Result<SecretKey, ReplicationError> {
     let keystore = Keystore::read(path).map_err(|error| ReplicationError::Key(error.to_string()))?;

@@ -6,6 +6,7 @@
 //!
 //! Left out on purpose: QUIC itself (`dsm-link`), any judgement of what a level means (`node/replicas`).
 
+mod backup;
 mod document;
 mod fetch;
 mod packages;
@@ -18,6 +19,7 @@ mod view;
 
 pub(crate) use view::State;
 
+pub use backup::{Rehearsed, RestoreBackupConfig, RestoredBackup, rehearse_backup, restore_backup};
 pub use repair::{RepairConfig, RepairFailed, RepairReport, repair};
 pub use restore::{RestoreConfig, RestoreError, RestoreReport, restore};
 

@@ -12,6 +12,7 @@ use super::document::{self, Documents};
 use super::fetch::{ask, word};
 use super::peer::resolve;
 use super::{KnownPeer, Replication, ReplicationConfig, ReplicationError, packages};
+use crate::node::backup::BackupError;
 use crate::node::replay::{self, ReplayError};
 use crate::node::{Node, NodeConfig, OpenError, offline};
 use dsm_abi::{Digest, NetworkId};
@@ -32,9 +33,9 @@ use std::time::{Duration, Instant};
 /// Bytes of records fetched at once.
 const CHUNK_BYTES: u32 = 4 << 20;
 /// Epochs of checkpoints that are passed over: the lost node may have signed some that reached nobody.
-const CHECKPOINT_GAP: u64 = 1_000_000;
+pub(super) const CHECKPOINT_GAP: u64 = 1_000_000;
 /// Epochs of topologies that are passed over, for the same reason.
-const TOPOLOGY_GAP: u64 = 1_000;
+pub(super) const TOPOLOGY_GAP: u64 = 1_000;
 /// How long a majority may take to promise the epoch.
 const PROMISE_TIME: Duration = Duration::from_secs(30);
 
@@ -107,7 +108,7 @@ pub struct RestoreReport {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// There is a log in the directory already.
-    #[error("{0} holds a log already")]
+    #[error("{0} holds a node already")]
     DataExists(PathBuf),
     /// No storage node has a history that can be verified.
     #[error("no storage node that answers has a whole history of this key: {0}")]
@@ -120,6 +121,9 @@ pub enum RestoreError {
         /// Whether the primary is silent.
         primary: bool,
     },
+    /// The archive is damaged, or holds less than a whole history.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// A published policy's package is nowhere.
     #[error("the packages of {0} published policies are nowhere to be found")]
     PackagesMissing(usize),
@@ -144,6 +148,7 @@ impl RestoreError {
             RestoreError::DataExists(_) => "data_exists",
             RestoreError::NoHistory(_) => "no_history",
             RestoreError::TooFewAnswers { .. } => "too_few_answers",
+            RestoreError::Backup(error) => error.code(),
             RestoreError::PackagesMissing(_) => "packages_missing",
             RestoreError::Replay(error) => error.code(),
             RestoreError::Open(error) => error.code(),
@@ -166,12 +171,12 @@ pub(super) struct Source {
     pub(super) status: NodeStatus,
 }
 
-/// What was fetched from one storage node.
-struct Fetched {
+/// What a history says of itself.
+pub(super) struct Fetched {
     head: Head,
-    name: String,
+    pub(super) name: String,
     network: NetworkId,
-    last_checkpoint: u64,
+    pub(super) last_checkpoint: u64,
     last_ms: u64,
 }
 
@@ -223,10 +228,7 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
     let fetch_ms = millis(begun);
 
     document::write_key(&data.join("node.key"), &key)?;
-    let mut signed = LastSigned::create(&data.join("node.last-signed")).map_err(ReplicationError::from)?;
-    let passed_over = signed.claim(fetched.last_checkpoint.saturating_add(CHECKPOINT_GAP), [0; 32]);
-    passed_over.map_err(ReplicationError::from)?;
-    drop(signed);
+    pass_over(&data.join("node.last-signed"), fetched.last_checkpoint.saturating_add(CHECKPOINT_GAP))?;
     let replaying = Instant::now();
     let node_config = config.node.clone();
     let replayed = tokio::task::spawn_blocking(move || replay::verify(&node_config)).await;
@@ -256,6 +258,11 @@ pub async fn restore(config: RestoreConfig, tell: impl Fn(u64, u64)) -> Result<R
         replay_ms,
         rto_ms: millis(begun),
     })
+}
+
+/// Begins the record of what a key has signed whose own record is lost: everything up to `epoch`.
+pub(super) fn pass_over(record: &Path, epoch: u64) -> Result<(), ReplicationError> {
+    Ok(LastSigned::create(record)?.claim(epoch, [0; 32])?)
 }
 
 fn no_history(asked: &[Asked]) -> RestoreError {
@@ -413,7 +420,7 @@ async fn fetch_log(
 }
 
 /// What the records say of themselves; the replay will check it.
-fn learn(fetched: &mut Option<Fetched>, entry: Entry, core: &PublicKey) -> Result<(), String> {
+pub(super) fn learn(fetched: &mut Option<Fetched>, entry: Entry, core: &PublicKey) -> Result<(), String> {
     match (entry, fetched.as_mut()) {
         (Entry::Genesis(genesis), None) if genesis.node == *core => {
             *fetched = Some(Fetched {

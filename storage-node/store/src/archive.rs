@@ -127,11 +127,27 @@ fn io_error(doing: &'static str) -> impl Fn(io::Error) -> ArchiveError {
 /// [`ArchiveError::Log`] and [`ArchiveError::Blob`] if anything is damaged, or pruned meanwhile: an archive is whole
 /// or not made. [`ArchiveError::Io`] from `out`.
 pub fn write(log: &LogReader, blobs: &Blobs, out: &mut dyn Write) -> Result<Manifest, ArchiveError> {
+    let (head, _) = log.durable();
+    // Listed after the head was taken: what a record names was stored before the record.
+    write_through(log, head, blobs, blobs.list()?, out)
+}
+
+/// Writes the records through `head`, which is durable, and these blobs, while the log goes on.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_through(
+    log: &LogReader,
+    head: u64,
+    blobs: &Blobs,
+    mut names: Vec<Digest>,
+    out: &mut dyn Write,
+) -> Result<Manifest, ArchiveError> {
+    names.sort_unstable();
+    names.dedup();
     let first = log.first();
     let prev = log.digest_at(first - 1)?;
-    let (head, digest) = log.durable();
-    // Listed after the head was taken: what a record names was stored before the record.
-    let names = blobs.list()?;
+    let digest = log.digest_at(head)?;
     let manifest = Manifest { first, prev, head, digest, blobs: names.len() as u64 };
     let (bytes, check) = manifest.encode();
     out.write_all(&bytes).map_err(io_error("writing the archive"))?;
