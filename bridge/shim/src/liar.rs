@@ -212,6 +212,7 @@ fn one(
         for param in params.as_array_mut().into_iter().flatten() {
             if param.as_str().is_some_and(|tag| ["latest", "safe", "finalized", "pending"].contains(&tag)) {
                 *param = json!(latest);
+                count();
             }
         }
     }

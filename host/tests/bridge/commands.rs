@@ -130,7 +130,7 @@ fn a_user_locks_proves_submits_withdraws_and_releases() {
     let withdraw = format!("bridge withdraw {} {} --from alice --to {payee}", ETHER / 5, town.ether);
     assert_eq!(user.ok(&withdraw)["outcome"], "accepted");
     user.fails(
-        &format!("bridge withdraw 9.0 {} --from alice --to {payee}", town.ether),
+        &format!("bridge withdraw {} {} --from alice --to {payee}", 9 * ETHER, town.ether),
         1,
         &["insufficient_funds"],
     );

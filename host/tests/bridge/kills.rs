@@ -5,13 +5,17 @@ use dsm_qbft_shim::Anvil;
 use std::time::{Duration, Instant};
 
 /// Where a relayer dies: each is a step on the way of a lock or of a leaf, before or behind what makes it durable.
-const POINTS: [&str; 14] = [
+const POINTS: [&str; 18] = [
     "lock.before",
     "lock.seen",
     "lock.proving",
     "lock.proven",
-    "lock.settling",
-    "lock.settled",
+    "credit.before",
+    "credit.signed",
+    "credit.sent",
+    "credit.accepted",
+    "credit.done",
+    "locks.after",
     "leaf.before",
     "leaf.after",
     "tx.before",
