@@ -17,6 +17,8 @@ mod gas;
 mod head;
 mod locks;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use gas::Gas;
 pub(crate) use locks::check_proof;

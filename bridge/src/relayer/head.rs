@@ -113,6 +113,9 @@ impl Relayer {
                     self.evm.distrust(header.source, &format!("block {}: {reason}", header.number));
                     return Err(Stall::Wait("an endpoint shows a block that nobody sealed".to_owned()));
                 }
+                if self.brakes()?.frozen.is_some() {
+                    return Err(Stall::Wait("the trusted validators sealed two chains".to_owned()));
+                }
                 let pair = (before.rlp.clone(), header.rlp.clone());
                 let detail = format!(
                     "the trusted validators sealed two blocks of height {}: {} and {}",
