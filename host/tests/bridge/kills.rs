@@ -1,5 +1,6 @@
 //! `kill -9` of the relayer: at named points between lock and credit and between burn and release, and at any moment.
 
+use crate::program::replay;
 use crate::town::Town;
 use dsm_qbft_shim::Anvil;
 use std::time::{Duration, Instant};
@@ -84,4 +85,7 @@ fn b9_killed_at_every_step_credited_once_released_once() {
     let locked: u128 = town.locks.iter().map(|lock| lock.amount).sum();
     assert_eq!(town.supply(town.ether), locked - paid, "credited once each");
     drop(last);
+    // The core node dies as well; its log says the same.
+    town.node.kill();
+    replay(&town.folder.path().join("core"));
 }

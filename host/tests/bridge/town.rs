@@ -91,6 +91,7 @@ impl Town {
         let node = RunningNode::start(&folder.path().join("core"));
         let client = Client::new(&node.url).unwrap();
         let network = client.status().unwrap().network.network;
+        assert_eq!(node.banner["network"], network.to_string());
         let site = Site::plan(&chain).unwrap();
         let height = chain.height().unwrap();
         let terms = BridgeConfig {

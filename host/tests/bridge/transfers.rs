@@ -1,5 +1,6 @@
 //! Value goes over and comes back: through the service, by proof, and no unit is there twice.
 
+use crate::program::replay;
 use crate::town::Town;
 use dsm_contracts::DsmBridge;
 use dsm_qbft_shim::Anvil;
@@ -46,6 +47,9 @@ fn deposits_are_credited_and_withdrawals_released() {
     assert_eq!(latest.size, 2);
     assert_eq!(town.locks_made(), 4);
     courier.kill();
+    // Whoever has the log alone comes to the same: every proof of a lock is verified again.
+    assert_eq!(town.node.terminate(), Some(0));
+    replay(&town.folder.path().join("core"));
 }
 
 /// B9: the same lock by two relayers, the same leaf by two relayers.

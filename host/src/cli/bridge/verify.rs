@@ -163,10 +163,7 @@ impl RecoverSigner for Recover {
 
 fn lock(file: &LockFile, args: &VerifyProofArgs) -> Result<Shown, Failure> {
     let mut before = Report::new();
-    let config = match args.bridge {
-        Some(bridge) => Some(believed(file, bridge, &mut before)),
-        None => None,
-    };
+    let config = args.bridge.map(|bridge| believed(file, bridge, &mut before));
     expected(&mut before, "contract", args.contract, file.contract, |one| hex_of(one));
     expected(&mut before, "chain", args.chain_id, file.chain_id, u64::to_string);
     if before.first_failed().is_some() {

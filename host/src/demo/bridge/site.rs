@@ -74,11 +74,11 @@ impl Site {
         attestors: &[Attestor],
         pairs: &[Pair],
     ) -> Result<[u64; 3], String> {
-        let keys: Result<Vec<([u8; 20], [u8; 32])>, String> = attestors
-            .iter()
-            .map(|one| Ok((one.ecdsa.address(), one.slh_dsa.public_key().try_into().map_err(words)?)))
-            .collect();
-        let quorum = verifier_init_code(Scheme::Hybrid, &hybrid_keys(&keys?), THRESHOLD);
+        let mut keys = Vec::new();
+        for one in attestors {
+            keys.push((one.ecdsa.address(), one.slh_dsa.public_key().try_into().map_err(words)?));
+        }
+        let quorum = verifier_init_code(Scheme::Hybrid, &hybrid_keys(&keys), THRESHOLD);
         let config = DsmBridge::Config {
             network: network.into(),
             verifier: self.verifier.into(),
