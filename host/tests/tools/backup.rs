@@ -23,11 +23,16 @@ fn o7_a_backup_under_load_brings_a_wiped_volume_back_to_the_same_heads() {
     let volume = tempfile::tempdir().unwrap();
     let data = volume.path().join("data");
     let node = RunningNode::start(&data);
+    assert_eq!(node.banner["data"], data.display().to_string());
     let desk = Desk::new(&node, &data);
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/dist/fungible.wasm");
     desk.ok("key new desk");
     desk.ok("account create desk --key desk");
     desk.ok(&format!("policy publish {} --as desk --author desk", module.display()));
+    // Staged and not published: no part of the history, and of no backup.
+    desk.ok("account create idle --key desk");
+    let cash = module.with_file_name("cash.wasm");
+    desk.ok(&format!("policy publish {} --as idle --author desk --sign-to unsent", cash.display()));
     let key = desk.path("node.key.copy");
     desk.ok(&format!("node key export --to {}", key.display()));
 
