@@ -62,7 +62,7 @@ pub fn read_words(
         return Err(Misread::File(SettingsError::Place(place)));
     }
     let under = file.under(verb.settings.clone()).map_err(Misread::File)?;
-    let command = command.mut_subcommand(verb.name.to_owned(), |run| {
+    let command = command.mut_subcommand(verb.name, |run| {
         under.get_arguments().fold(run, |run, arg| {
             let values = arg.get_default_values().to_vec();
             run.mut_arg(arg.get_id().clone(), |arg| arg.default_values(values))

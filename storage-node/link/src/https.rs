@@ -166,10 +166,10 @@ impl AsyncWrite for ServerStream {
 pub fn trusting(certificates: &[u8]) -> Result<TlsConfig, CertificateError> {
     let mut trusted: Vec<Certificate<'static>> = Vec::new();
     for item in parse_pem(certificates).take(CERTIFICATES_MAX) {
-        match item.map_err(|error| CertificateError::Certificate(error.to_string()))? {
-            PemItem::Certificate(certificate) => trusted.push(certificate),
-            // A key beside it is somebody's mistake, and nothing to trust.
-            _ => {}
+        let item = item.map_err(|error| CertificateError::Certificate(error.to_string()))?;
+        // A key beside it is somebody's mistake, and nothing to trust.
+        if let PemItem::Certificate(certificate) = item {
+            trusted.push(certificate);
         }
     }
     if trusted.is_empty() {
