@@ -498,7 +498,8 @@ impl Client {
     /// [`ClientError`].
     pub fn backup(&self) -> Result<impl Read + use<>, ClientError> {
         let request = self.agent.get(format!("{}/v1/backup", self.base));
-        let request = request.config().timeout_recv_response(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
+        let request =
+            request.config().timeout_recv_response(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
         let answer = self.signed_in(request.header(header::ACCEPT, OCTETS)).call();
         let answer = self.check(answer.map_err(|error| self.unreachable(&error))?)?;
         Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
