@@ -1,5 +1,5 @@
-//! From headers and proofs of strangers to what a bridge may believe, for now: only the link check can tell whether
-//! the bridge still stands where it stood, and whether the blocks' times fit.
+//! From headers and proofs of strangers to what a bridge may believe, as it stood when they were judged: only the link
+//! check can tell whether it still stands there, and whether the blocks' times fit.
 
 use crate::evidence::EvidenceContext;
 use crate::verify::Sealed;
