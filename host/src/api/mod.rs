@@ -124,7 +124,16 @@ pub async fn serve_with(
     let batches = Arc::new(Semaphore::new(BATCHES_MAX));
     let backups = Arc::new(Semaphore::new(BACKUPS_MAX));
     let ApiConfig { access, settings, tls } = config;
-    let api = Api { node, http: Arc::default(), refusals: Arc::default(), slots, batches, backups, access, settings };
+    let api = Api {
+        node,
+        http: Arc::default(),
+        refusals: Arc::default(),
+        slots,
+        batches,
+        backups,
+        access,
+        settings,
+    };
     let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE, tls);
     let mut begun = stopped.clone();
     let service = router(api, stopped).into_make_service_with_connect_info::<access::Peer>();

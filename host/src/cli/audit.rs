@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// Bytes of a line.
 const LINE_BYTES_MAX: u64 = 16 * 1024;
 
+const HELP: &str = "the lines before it are as they were written; compare with a copy that is kept elsewhere";
+
 /// What is done with an audit log.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum AuditVerb {
@@ -78,8 +80,8 @@ fn verify(path: &Path, contains: Option<&str>) -> Result<Verified, Failure> {
         found |= contains == Some(auditor.last());
     };
     if !found {
-        let message = "the log holds together, and has no entry of that hash: it is shorter than it was, or another one";
-        return Err(refused(path, "audit_other", &message));
+        let why = "the log holds together, and has no entry of that hash: it is shorter than it was, or another one";
+        return Err(Failure::integrity("audit_other", format!("{}: {why}", path.display())).help(HELP));
     }
     Ok(Verified {
         file: path.to_path_buf(),
@@ -90,6 +92,5 @@ fn verify(path: &Path, contains: Option<&str>) -> Result<Verified, Failure> {
 }
 
 fn refused(path: &Path, code: &str, why: &dyn std::fmt::Display) -> Failure {
-    Failure::integrity(code, format!("{}: {why}", path.display()))
-        .help("the lines before it are as they were written; compare with a copy that is kept elsewhere")
+    Failure::integrity(code, format!("{}: {why}", path.display())).help(HELP)
 }

@@ -163,7 +163,8 @@ fn only_dsm_crypto_names_cryptography() {
 fn only_dsm_link_names_quic_and_tls() {
     for package in &workspace().packages {
         for dependency in all_dependencies(package) {
-            let transport = ["quinn", "rustls", "tokio-rustls"].iter().any(|name| dependency.starts_with(name));
+            let transport =
+                ["quinn", "rustls", "tokio-rustls"].iter().any(|name| dependency.starts_with(name));
             assert!(!transport || package.name == "dsm-link", "{} names {dependency}", package.name);
         }
     }

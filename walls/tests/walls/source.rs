@@ -138,7 +138,8 @@ fn only_the_demonstration_has_storage_nodes() {
 #[test]
 fn only_the_bridge_s_verbs_and_demonstration_know_it() {
     let rooms = ["dsm_bridge", "dsm_contracts", "dsm_qbft_shim"];
-    let places = ["host/src/cli/bridge", "host/src/cli/bridge.rs", "host/src/demo/bridge", "host/src/demo/bridge.rs"];
+    let places =
+        ["host/src/cli/bridge", "host/src/cli/bridge.rs", "host/src/demo/bridge", "host/src/demo/bridge.rs"];
     let mut named = 0;
     for (path, file) in sources_below("host/src") {
         let found = names(file);
