@@ -191,7 +191,10 @@ fn b9_a_refund_is_emitted_once_by_the_locks_token_for_a_proven_lock() {
     bridged.lock(70);
     let refund = bridged.refund(0);
     // A policy that emits a refund which nobody proved would pay out twice what was credited before.
-    assert_eq!(bridged.refuse(vec![bridged.of_gold(&[refund.clone()])], vec![]), "refund_without_proof");
+    assert_eq!(
+        bridged.refuse(vec![bridged.of_gold(std::slice::from_ref(&refund))], vec![]),
+        "refund_without_proof"
+    );
     bridged.world.time_ms = 2_000_000;
     let proof = || vec![bridged.proof(0)];
     let (gold, silver) = (bridged.world.gold, bridged.world.silver);
@@ -199,7 +202,7 @@ fn b9_a_refund_is_emitted_once_by_the_locks_token_for_a_proven_lock() {
     let mut other = payload.clone();
     other[159] ^= 1;
     let rows = [
-        ("lock_unanswered", effects(silver, 0, &[refund.clone()])),
+        ("lock_unanswered", effects(silver, 0, std::slice::from_ref(&refund))),
         ("lock_answered_twice", effects(gold, 0, &[refund.clone(), refund.clone()])),
         ("lock_unanswered", effects(gold, 0, &[Effect::Emit { lane: lane::EVM, payload: other.clone() }])),
         ("lock_unanswered", effects(gold, 0, &[Effect::Emit { lane: 2, payload: payload.clone() }])),
