@@ -13,6 +13,7 @@ mod lies;
 #[path = "../program/mod.rs"]
 mod program;
 mod replays;
+mod sets;
 #[path = "../../src/demo/bridge/site.rs"]
 mod site;
 mod town;
