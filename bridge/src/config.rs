@@ -86,6 +86,8 @@ pub struct ServiceConfig {
     pub data: PathBuf,
     /// The core node, such as `http://127.0.0.1:7545`.
     pub core: String,
+    /// The API key or token that the core node wants of this service, if it wants one.
+    pub core_key: Option<String>,
     /// The bridge: chain, contract, slot, first trusted set.
     pub terms: BridgeConfig,
     /// Endpoints of the EVM chain. The first that answers as it should is used.
@@ -122,6 +124,7 @@ impl ServiceConfig {
         ServiceConfig {
             data: data.into(),
             core: core.to_owned(),
+            core_key: None,
             terms,
             ethereum_rpc: Vec::new(),
             finality,

@@ -192,6 +192,12 @@ fn router(shared: Arc<Shared>) -> Router {
     let limited = move |request: Request, next: Next| {
         let places = Arc::clone(&places);
         async move {
+            let declared = request.headers().get(header::CONTENT_LENGTH);
+            let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+            if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
+                let long = format!("a request has at most {BODY_BYTES_MAX} bytes");
+                return Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", long).into_response();
+            }
             let Ok(_place) = places.try_acquire() else {
                 let busy =
                     Failure::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many requests at once");

@@ -19,7 +19,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -186,7 +186,13 @@ impl Bridge {
         };
         let dsm: Arc<dyn Dsm> = match world.dsm {
             Some(dsm) => dsm,
-            None => Arc::new(HttpDsm::new(&config.core, config.terms.clone())?),
+            None => {
+                let core = HttpDsm::new(&config.core, config.terms.clone())?;
+                Arc::new(match &config.core_key {
+                    Some(key) => core.with_credential(key),
+                    None => core,
+                })
+            }
         };
         let outbox = Arc::new(Outbox::open(Arc::clone(&dsm), Arc::clone(&store), config.terms.clone())?);
         let listener = bind(config.listen).await?;
@@ -403,7 +409,8 @@ fn run(
     end: &watch::Sender<Option<String>>,
 ) {
     let outcome = loop {
-        if *stopping.borrow() {
+        // A service that was dropped without being closed has stopped as well.
+        if *stopping.borrow() || stopping.has_changed().is_err() {
             break Ok(());
         }
         if let Err(error) = relayer.turn(now_ms()) {
@@ -411,19 +418,16 @@ fn run(
         }
         let next = Instant::now() + poll;
         let mut told = Ok(());
-        loop {
-            match jobs.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(Job::Credit(proof, answer)) => {
-                    let outcome = relayer.credit(now_ms(), &proof);
-                    let stalled = relayer.progress.lock().stalls.get("locks").cloned();
-                    // Whoever asked may have gone.
-                    drop(answer.send(stalled.map_or(Ok(()), Err)));
-                    if outcome.is_err() {
-                        told = outcome;
-                        break;
-                    }
-                }
-                Ok(Job::Turn) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        while let Ok(Job::Credit(proof, answer)) =
+            jobs.recv_timeout(next.saturating_duration_since(Instant::now()))
+        {
+            let outcome = relayer.credit(now_ms(), &proof);
+            let stalled = relayer.progress.lock().stalls.get("locks").cloned();
+            // Whoever asked may have gone.
+            drop(answer.send(stalled.map_or(Ok(()), Err)));
+            if outcome.is_err() {
+                told = outcome;
+                break;
             }
         }
         if let Err(error) = told {

@@ -1,9 +1,10 @@
 //! B11: endpoints that lie, against a small server in this process. Whatever one of them says, either the truth of the
 //! other comes out, or nothing does.
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
 use dsm_bridge::prove::{self, Trust};
 use dsm_bridge::rpc::{FinalityMode, Patience, RpcEvm};
-use dsm_bridge::{Address, Evm as _, EvmError, Header, Word};
+use dsm_bridge::{Address, Bridge, Evm as _, EvmError, Header, OpenError, ServiceConfig, Word};
 use dsm_core::{BridgeConfig, Finality};
 use dsm_crypto::Secp256k1Key;
 use dsm_evm_proof::{
@@ -463,6 +464,111 @@ fn where_no_seals_decide_enough_endpoints_have_to_agree() {
     assert!(matches!(outcome, Err(EvmError::NoAnswer(_))), "{outcome:?}");
     assert!(open(&[&honest[0]], 2).is_err(), "two cannot agree where there is one");
     assert!(open(&[], 1).is_err());
+}
+
+/// Asks a service: the status and the body.
+fn ask(address: SocketAddr, request: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+}
+
+fn post(path: &str, token: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn config(folder: &std::path::Path, endpoint: &Endpoint) -> ServiceConfig {
+    // Nobody listens on port 1: the core node is away.
+    let mut config = ServiceConfig::new(folder, "http://127.0.0.1:1", terms());
+    config.ethereum_rpc = vec![endpoint.url()];
+    config.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.admin_token = Some("0123456789abcdef".to_owned());
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_another_chain_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::start(Lie::OtherChainId);
+    match Bridge::open(config(folder.path(), &endpoint)).await {
+        Err(error @ OpenError::OtherChain { expected: 138, got: 1, .. }) => {
+            assert!(error.to_string().contains("chain 1,") && error.to_string().contains("chain 138"));
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_answers_with_problems_that_have_codes_and_obeys_its_admin_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::start(Lie::None);
+    let bridge = Bridge::open(config(folder.path(), &endpoint)).await.unwrap();
+    let (open, admin) = (bridge.local_addr(), bridge.admin_addr().unwrap());
+    let token = "0123456789abcdef";
+    let large = "0".repeat(2_000_000);
+    let rows = [
+        (open, get("/v1/health"), 200, ""),
+        (open, get("/v1/ready"), 200, ""),
+        (open, get("/v1/status"), 200, ""),
+        (open, get("/v1/locks"), 200, ""),
+        (open, get("/v1/locks/0"), 404, "not_found"),
+        (open, get("/v1/locks/x"), 400, "malformed_request"),
+        (open, get("/v1/locks?form=1"), 400, "malformed_request"),
+        (open, get("/v1/outbox/0"), 404, "not_found"),
+        (open, get("/v1/checkpoints"), 200, ""),
+        (open, get("/v1/checkpoints/1"), 404, "not_found"),
+        (open, get("/v1/transfers?state=seen"), 200, ""),
+        (open, get("/v1/alarms"), 200, ""),
+        (open, get("/v1/pause"), 404, "unknown_route"),
+        (open, get("/v1/proofs/evm"), 405, "method_not_allowed"),
+        (open, post("/v1/proofs/evm", "", "{\"proof\":\"00\"}"), 400, "malformed_bytes"),
+        (open, post("/v1/proofs/evm", "", "{\"prof\":\"00\"}"), 400, "malformed_request"),
+        (open, post("/v1/proofs/evm", "", "{"), 400, "malformed_request"),
+        (open, post("/v1/withdrawals", "", "{\"signed\":\"00\"}"), 400, "malformed_bytes"),
+        (open, post("/v1/attestations", "", "{\"checkpoint\":\"00\",\"set_id\":1}"), 400, "malformed_bytes"),
+        (admin, post("/v1/pause", "", ""), 401, "unauthorized"),
+        (admin, post("/v1/pause", "0123456789abcdeg", ""), 401, "unauthorized"),
+        (admin, get("/v1/alarms"), 401, "unauthorized"),
+        (admin, post("/v1/pause", token, ""), 200, ""),
+        (open, get("/v1/ready"), 503, "paused"),
+        (admin, post("/v1/resume", token, ""), 200, ""),
+        (open, get("/v1/ready"), 200, ""),
+        (admin, post("/v1/retry", token, ""), 200, ""),
+        (admin, post("/v1/unfreeze", token, ""), 200, ""),
+        (admin, post("/v1/mint", token, ""), 404, "unknown_route"),
+    ];
+    let asked = tokio::task::spawn_blocking(move || {
+        for (address, request, status, code) in rows {
+            let first = request.lines().next().unwrap().to_owned();
+            let (found, body) = ask(address, &request);
+            assert_eq!((found, body["code"].as_str().unwrap_or_default()), (status, code), "{first}: {body}");
+        }
+        let declared = format!(
+            "POST /v1/proofs/evm HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            large.len()
+        );
+        assert_eq!(ask(open, &declared).0, 413);
+        let (_, status) = ask(open, &get("/v1/status"));
+        assert_eq!((status["trust_level"].as_str(), status["chain_id"].as_u64()), (Some("qbft"), Some(138)));
+    });
+    asked.await.unwrap();
+    bridge.close().await;
+    // The same folder belongs to the same bridge for good.
+    let mut other = config(folder.path(), &endpoint);
+    other.terms.salt = [1; 32];
+    assert!(matches!(Bridge::open(other).await, Err(OpenError::OtherBridge(_))));
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct AdminArgs {
 
 fn ask<T: DeserializeOwned>(base: &str, path: &str, token: Option<&str>) -> Result<T, Failure> {
     let base = base.trim_end_matches('/');
-    if !base.strip_prefix("http://").is_some_and(|host| !host.is_empty()) {
+    if base.strip_prefix("http://").is_none_or(str::is_empty) {
         return Err(Failure::usage(format!("{base} is not of the form http://host:port")));
     }
     let agent = Agent::config_builder()

@@ -50,6 +50,9 @@ settings! {
     /// The core node [default: http://127.0.0.1:7545]
     #[arg(long, value_name = "URL", env = "DSM_BRIDGE_CORE")]
     core: String;
+    /// A file whose first line is the API key that the core node wants, if it wants one
+    #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_CORE_KEY_FILE")]
+    core_key_file: PathBuf;
     /// Endpoints of the EVM chain, with commas between
     #[arg(long, value_name = "URLS", env = "DSM_BRIDGE_ETHEREUM_RPC")]
     ethereum_rpc: String;
@@ -156,6 +159,7 @@ impl Settings {
         let (terms, mode) = all.terms()?;
         let core = all.core.as_deref().unwrap_or("http://127.0.0.1:7545");
         let mut config = ServiceConfig::new(&keys.data, core, terms);
+        config.core_key = all.core_key_file.as_deref().map(credential).transpose()?;
         config.finality = mode;
         config.listen = address("listen", all.listen.as_deref().unwrap_or(LISTEN))?;
         config.admin = all.admin.as_deref().map(|text| address("admin", text)).transpose()?;
@@ -328,6 +332,17 @@ fn within(name: &str, ms: u64, min: u64, max: u64) -> Result<Duration, Failure> 
 fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
     let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
     found.ok_or_else(|| Failure::usage(format!("{name}: {text:?} is not of the form HOST:PORT")))
+}
+
+/// The first line of a file with an API key.
+fn credential(path: &Path) -> Result<String, Failure> {
+    let text = read_text(path)?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    let plain = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain {
+        return Ok(line.to_owned());
+    }
+    Err(Failure::usage(format!("core_key_file: {} does not begin with a key", path.display())))
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {

@@ -26,6 +26,12 @@ impl HttpDsm {
     pub fn new(url: &str, terms: BridgeConfig) -> Result<HttpDsm, DsmError> {
         Ok(HttpDsm { client: Client::new(url).map_err(error)?, terms })
     }
+
+    /// The same, showing an API key or a token with each request.
+    #[must_use]
+    pub fn with_credential(self, credential: &str) -> HttpDsm {
+        HttpDsm { client: self.client.with_credential(credential), terms: self.terms }
+    }
 }
 
 fn error(error: ClientError) -> DsmError {

@@ -52,7 +52,8 @@ impl Relayer {
         };
         let end = size.min(known.saturating_add(ROWS_PER_TURN as u64));
         let mut silent = None;
-        for nonce in known..end {
+        let first = known;
+        for nonce in first..end {
             let mut is_known = match self.store.lock(nonce)? {
                 Some(row) => {
                     block = row.block;
