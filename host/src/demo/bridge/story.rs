@@ -69,6 +69,9 @@ impl Story {
         self.bring_gold_home()?;
         if self.town.chain.own.is_some() {
             self.refund()?;
+        } else {
+            let words = "    left out: the refund of a late lock needs a chain of our own, whose clock begins two hours ago";
+            self.told.line(words);
         }
         Ok(self)
     }
