@@ -15,12 +15,16 @@ pub use chain::{EndpointView, FinalityMode, Finding, RpcEvm};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use ureq::Agent;
+use ureq::tls::TlsConfig;
 
 /// Bytes of an answer: a page of logs; a proof has some kilobytes, a block without transactions one.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Where Debian and its images keep the authorities that they trust.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Bytes of an error's text that are kept.
 const REASON_CHARS_MAX: usize = 200;
 /// Endpoints in a configuration.
@@ -124,7 +128,9 @@ impl Endpoint {
     /// An endpoint at a URL such as `http://127.0.0.1:8545/key`.
     pub(crate) fn new(url: &str, patience: Patience) -> Result<Endpoint, String> {
         let shown = shown(url)?;
+        let tls = if url.starts_with("https://") { authorities()? } else { TlsConfig::default() };
         let agent = Agent::config_builder()
+            .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
@@ -280,20 +286,26 @@ fn short(text: &str) -> String {
     text.chars().filter(|one| !one.is_control()).take(REASON_CHARS_MAX).collect()
 }
 
+/// The certificate authorities that the system trusts, or those in the file that `SSL_CERT_FILE` names, as OpenSSL's
+/// programs have it. An endpoint is believed nothing for its certificate: TLS keeps keys in URLs and who asks private.
+fn authorities() -> Result<TlsConfig, String> {
+    let file = std::env::var_os("SSL_CERT_FILE").unwrap_or_else(|| AUTHORITIES.into());
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", Path::new(&file).display());
+    let pem = std::fs::read(&file).map_err(|error| failed(&error))?;
+    dsm_link::trusting(&pem).map_err(|error| failed(&error))
+}
+
 /// Scheme, host and port of an endpoint's URL.
 fn shown(url: &str) -> Result<String, String> {
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => {
-            return Err("https is not spoken here: put a proxy that ends TLS beside the bridge".to_owned());
-        }
-        Some(_) | None => return Err("an endpoint is of the form http://host:port[/path]".to_owned()),
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+        Some(_) | None => return Err("an endpoint is of the form http(s)://host:port[/path]".to_owned()),
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     let plain = !host.is_empty() && url.bytes().all(|byte| byte.is_ascii_graphic());
     if plain {
-        Ok(format!("http://{host}"))
+        Ok(format!("{scheme}://{host}"))
     } else {
         Err("an endpoint's URL has a host and no spaces".to_owned())
     }
@@ -309,7 +321,7 @@ mod tests {
             shown("http://user:word@node.example:8545/v3/secret?key=1").unwrap(),
             "http://node.example:8545"
         );
-        for wrong in ["", "node:8545", "https://node", "ws://node", "http://", "http:///x", "http://a b"] {
+        for wrong in ["", "node:8545", "https://", "ws://node", "http://", "http:///x", "http://a b"] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }
     }

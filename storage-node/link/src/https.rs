@@ -21,8 +21,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Certificates that one end shows or trusts.
+/// Certificates that a server shows.
 const CERTIFICATES_MAX: usize = 64;
+/// Certificates that a client trusts: systems keep some 150 authorities.
+const ROOTS_MAX: usize = 512;
 
 /// Why certificates or a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,7 +167,7 @@ impl AsyncWrite for ServerStream {
 /// [`CertificateError::Certificate`].
 pub fn trusting(certificates: &[u8]) -> Result<TlsConfig, CertificateError> {
     let mut trusted: Vec<Certificate<'static>> = Vec::new();
-    for item in parse_pem(certificates).take(CERTIFICATES_MAX) {
+    for item in parse_pem(certificates).take(ROOTS_MAX) {
         let item = item.map_err(|error| CertificateError::Certificate(error.to_string()))?;
         // A key beside it is somebody's mistake, and nothing to trust.
         if let PemItem::Certificate(certificate) = item {

@@ -8,7 +8,7 @@ use std::path::Path;
 /// Folders whose programs run in the containers.
 const PROGRAMS: [&str; 3] = ["host/src", "storage-node/src", "bridge/src"];
 /// What only the command line of a person reads, and what the entrypoint sets from secrets.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     "DSM_API_KEY_FILE",
     "DSM_BRIDGE",
     "DSM_BRIDGE_ADMIN_URL",
@@ -16,6 +16,7 @@ const ELSEWHERE: [&str; 11] = [
     "DSM_BRIDGE_GAS_KEY_FILE",
     "DSM_BRIDGE_ID",
     "DSM_BRIDGE_PASSPHRASE_FILE",
+    "DSM_CA_CERT",
     "DSM_DURABILITY",
     "DSM_NODE",
     "DSM_PASSPHRASE_FILE",

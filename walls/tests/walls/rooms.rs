@@ -57,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dsm-store",
         ],
     ),
-    ("dsm-bridge", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-sdk"]),
+    ("dsm-bridge", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-link", "dsm-sdk"]),
     (
         "dsm-benches",
         &[
