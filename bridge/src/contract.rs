@@ -242,3 +242,50 @@ pub(crate) fn explain(message: &str) -> String {
         None => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    /// What the compiler says that a contract understands, answers and tells.
+    fn abi(artifact: &str, found: &mut BTreeSet<String>) {
+        let artifact: Value = serde_json::from_str(artifact).unwrap();
+        for entry in artifact["abi"].as_array().unwrap() {
+            if let Some(name) = entry["name"].as_str() {
+                found.insert(format!("{name}({})", types(&entry["inputs"])));
+            }
+        }
+    }
+
+    fn types(inputs: &Value) -> String {
+        let words: Vec<String> = inputs.as_array().into_iter().flatten().map(type_of).collect();
+        words.join(",")
+    }
+
+    fn type_of(input: &Value) -> String {
+        let name = input["type"].as_str().unwrap();
+        match name.strip_prefix("tuple") {
+            Some(array) => format!("({}){array}", types(&input["components"])),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Signatures are written by hand here: one that the contract does not have would be a call that always reverts.
+    #[test]
+    fn every_signature_is_the_contract_s() {
+        let mut known = BTreeSet::new();
+        abi(include_str!("../contracts/artifacts/DsmBridge.json"), &mut known);
+        abi(include_str!("../contracts/artifacts/HybridQuorum.json"), &mut known);
+        let source = include_str!("contract.rs");
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        let is_signature = |text: &&str| {
+            let name = text.split('(').next().unwrap_or_default();
+            text.ends_with(')') && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let written: Vec<&str> = code.split('"').skip(1).step_by(2).filter(is_signature).collect();
+        assert!(written.len() > 25, "{written:?}");
+        let strange: Vec<_> = written.iter().filter(|one| !known.contains(**one)).collect();
+        assert!(strange.is_empty(), "no contract has {strange:?}");
+    }
+}

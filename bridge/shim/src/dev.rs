@@ -150,6 +150,15 @@ impl DevChain {
         self.rpc.call("anvil_mine", json!([format!("{blocks:#x}")])).map(drop)
     }
 
+    /// Makes a block every so many seconds from now on, and none for a transaction alone.
+    ///
+    /// # Errors
+    /// [`RpcError`], on a node that is not of the kind of anvil.
+    pub fn block_every(&self, seconds: u64) -> Result<(), RpcError> {
+        self.rpc.call("evm_setAutomine", json!([false]))?;
+        self.rpc.call("evm_setIntervalMining", json!([seconds])).map(drop)
+    }
+
     /// Lets time pass on the chain, and makes a block that shows it.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::program::replay;
 use crate::town::Town;
 use dsm_contracts::DsmBridge;
 use dsm_qbft_shim::Anvil;
+use std::time::Instant;
 
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
@@ -50,6 +51,30 @@ fn deposits_are_credited_and_withdrawals_released() {
     // Whoever has the log alone comes to the same: every proof of a lock is verified again.
     assert_eq!(town.node.terminate(), Some(0));
     replay(&town.folder.path().join("core"));
+}
+
+/// The target chain makes a block every two seconds: how long a deposit takes there, in blocks after its own and in time
+/// since the block was there.
+#[test]
+fn a_deposit_on_a_chain_of_two_second_blocks() {
+    if !Anvil::for_test("a deposit on a chain of two-second blocks") {
+        return;
+    }
+    let mut town = Town::build();
+    let courier = town.courier(1);
+    town.chain.block_every(2).unwrap();
+    let mut latencies = Vec::new();
+    for round in 1..=5 {
+        let nonce = town.lock_ether(round * ETHER);
+        let (locked, seen) = (town.chain.height().unwrap(), Instant::now());
+        town.wait("the credit", || town.is_credited(nonce));
+        latencies.push((town.chain.height().unwrap() - locked, seen.elapsed()));
+    }
+    println!(
+        "latency of a deposit at two seconds a block: {latencies:?} (blocks after its own, time since it was seen)"
+    );
+    town.assert_equation();
+    courier.kill();
 }
 
 /// B9: the same lock by two relayers, the same leaf by two relayers.
