@@ -104,7 +104,7 @@ pub(crate) struct RunArgs {
     /// everything on a loopback address without keys and secret]
     #[arg(long, value_name = "SCOPES", env = "DSM_ANONYMOUS")]
     pub(crate) anonymous: Option<String>,
-    /// Pages whose scripts may ask, such as https://desk.example; the node's own always may
+    /// Pages whose scripts may ask, such as `https://desk.example`; the node's own always may
     #[arg(long, value_name = "ORIGINS", env = "DSM_ORIGINS", value_delimiter = ',')]
     pub(crate) origins: Vec<String>,
     /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8

@@ -2,7 +2,8 @@
 
 use crate::text;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -102,10 +103,25 @@ pub(crate) fn core(place: &Place, port: u16, data: &Path, peers: &[String]) -> P
     let (api, p2p) = (format!("{}:{port}", place.host), format!("{}:0", place.host));
     command.args(["node", "--json", "--data", text(data), "--listen", &api, "--p2p", &p2p]);
     command.args(["--log-level", "error", "--lead-wait", "60000"]);
+    if place.namespace.is_some() {
+        open_to_neighbours(&mut command, data);
+    }
     for peer in peers {
         command.args(["--peer", peer]);
     }
     Process::start(command)
+}
+
+/// On other addresses than loopback a node wants to know who asks, or to be told that it need not.
+fn open_to_neighbours(command: &mut Command, data: &Path) {
+    let secret = data.with_extension("secret");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&secret).unwrap();
+    file.write_all(&[b's'; 64]).unwrap();
+    command.args(["--jwt-secret", text(&secret), "--anonymous", "read submit simulate events admin"]);
+    for limit in ["default", "simulation", "chain-read", "events"] {
+        command.args([format!("--limit-{limit}").as_str(), "0"]);
+    }
 }
 
 /// HOST:PORT=KEY of a running storage node.
