@@ -72,7 +72,7 @@ pub enum SettingsError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is longer than [`FILE_BYTES_MAX`] bytes.
+    /// The file is longer than 64 KiB.
     #[error("{0} is longer than 64 KiB")]
     TooLong(PathBuf),
     /// The file is not TOML.

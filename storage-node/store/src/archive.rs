@@ -135,7 +135,7 @@ pub fn write(log: &LogReader, blobs: &Blobs, out: &mut dyn Write) -> Result<Mani
 /// Writes the records through `head`, which is durable, and these blobs, while the log goes on.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_through(
     log: &LogReader,
     head: u64,
