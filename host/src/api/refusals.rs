@@ -8,7 +8,6 @@ use super::problem::Failure;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use dsm_abi::TransitionId;
-use dsm_core::SignedTransition;
 use dsm_sdk::api::{Problem, RefusalView, RefusalsAnswer, limit};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -22,14 +21,11 @@ const REFUSALS_MAX: usize = 1000;
 pub(super) struct Refusals(Mutex<VecDeque<RefusalView>>);
 
 impl Refusals {
-    /// Remembers why these bytes were refused.
-    pub(super) fn remember(&self, signed: &[u8], problem: &Problem) {
-        let Ok(signed) = dsm_abi::decode::<SignedTransition>(signed, limit::TRANSITION_BYTES_MAX) else {
-            return;
-        };
+    /// Remembers why this transition was refused.
+    pub(super) fn remember(&self, transition: TransitionId, problem: &Problem) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let view = RefusalView {
-            transition: signed.transition.id(),
+            transition,
             time_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             problem: problem.clone(),
         };

@@ -7,6 +7,7 @@ use crate::node::SubmitError;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use dsm_abi::TransitionId;
 use dsm_core::SignedTransition;
 use dsm_sdk::api::{
     BatchAnswer, BatchRequest, BatchResult, CheckpointView, Hex, PolicyCid, StagedPolicy, SubmitRequest,
@@ -36,9 +37,8 @@ fn level(query: AskedQuery) -> Result<Option<Durability>, Failure> {
 /// A key that is sent to keep a submission from being made twice is the transition's id, or a mistake.
 fn check_key(key: Option<&HeaderValue>, signed: &[u8]) -> Result<(), Failure> {
     let Some(key) = key else { return Ok(()) };
-    let decoded = dsm_abi::decode::<SignedTransition>(signed, limit::TRANSITION_BYTES_MAX);
     // Bytes that are none are refused in their own words.
-    let Ok(id) = decoded.map(|signed| signed.transition.id()) else { return Ok(()) };
+    let Some(id) = id_of(signed) else { return Ok(()) };
     let key = key.to_str().unwrap_or_default().trim_matches('"');
     if key == id.to_string() {
         return Ok(());
@@ -71,27 +71,25 @@ fn accepted(receipt: &Receipt) {
     tracing::info!(transition = %receipt.transition, position = receipt.position, %durability, "accepted");
 }
 
-/// A line about a transition that is not accepted for a reason of its own. Overload and the like say nothing about it,
-/// and come in floods.
-fn refused(signed: &[u8], failure: &Failure) {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
-    }
+/// The id of the transition that these bytes are, if they are one.
+fn id_of(signed: &[u8]) -> Option<TransitionId> {
     let decoded = dsm_abi::decode::<SignedTransition>(signed, limit::TRANSITION_BYTES_MAX);
-    let transition = decoded.map(|signed| tracing::field::display(signed.transition.id())).ok();
-    tracing::info!(transition, code = failure.0.code, detail = failure.0.detail, "refused");
+    decoded.map(|signed| signed.transition.id()).ok()
 }
 
-/// The failure, remembered if the transition was judged.
+/// The failure, with a line about a transition that is not accepted for a reason of its own (overload and the like say
+/// nothing about it, and come in floods), remembered if it was judged.
 fn failed(api: &Api, signed: &[u8], error: SubmitError) -> Failure {
     let judged = matches!(error, SubmitError::Refused(_) | SubmitError::Conflict(_));
-    let malformed = matches!(error, SubmitError::Admit(_));
+    let told = matches!(error, SubmitError::Admit(_)) || judged;
     let failure = Failure::from(error);
-    if judged || malformed {
-        refused(signed, &failure);
-    }
-    if judged {
-        api.refusals.remember(signed, &failure.0);
+    if judged || (told && tracing::enabled!(tracing::Level::INFO)) {
+        let id = id_of(signed);
+        let transition = id.map(tracing::field::display);
+        tracing::info!(transition, code = failure.0.code, detail = failure.0.detail, "refused");
+        if let (true, Some(id)) = (judged, id) {
+            api.refusals.remember(id, &failure.0);
+        }
     }
     failure
 }
