@@ -103,3 +103,23 @@ fn cash() {
 fn wrapped() {
     same_natively_and_as_wasm::<wrapped::Wrapped>("wrapped", &wrapped::cases());
 }
+
+#[test]
+fn custody() {
+    same_natively_and_as_wasm::<custody::Custody>("custody", &custody::cases());
+}
+
+#[test]
+fn escrow_market() {
+    same_natively_and_as_wasm::<escrow_market::EscrowMarket>("escrow-market", &escrow_market::cases());
+}
+
+#[test]
+fn workflow() {
+    same_natively_and_as_wasm::<workflow::Workflow>("workflow", &workflow::cases());
+}
+
+#[test]
+fn governance() {
+    same_natively_and_as_wasm::<governance::Governance>("governance", &governance::cases());
+}

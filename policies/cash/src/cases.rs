@@ -122,8 +122,10 @@ fn days() -> Vec<Case> {
             .leg(ALICE, pay(300))
             .leg(ALICE, pay(101))
             .refuses("two payments over the day's limit together", Denied::OverDailyLimit),
-        second(three()).accepts("the first of two payments accounts for both", paid(TODAY, 500)),
-        three().with(|input| input.leg = 2).accepts("the second leaves it to the first", vec![]),
+        second(three()).accepts("the first of two payments leaves the account to the last", vec![]),
+        three()
+            .with(|input| input.leg = 2)
+            .accepts("the last of two payments accounts for both", paid(TODAY, 500)),
         currency()
             .leg(ALICE, pay(600))
             .leg_of(SECURITY, ALICE, pay(900))

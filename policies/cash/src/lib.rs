@@ -143,18 +143,20 @@ impl Cash {
     }
 
     /// Both limits for one payment of `payer`. All payments of the payer in the transition count together
-    /// against the day, and the first of them keeps the account of all, because two legs may not write one key.
+    /// against the day, and the last of them keeps the account of all, because two legs may not write one key. The
+    /// last and not the first: a leg that another policy requests is judged after the direct ones, which do not see
+    /// it. Beside a direct payment of the same payer it then writes the key twice, and the host refuses both.
     fn within_limits(&self, context: &mut Context<'_>, payer: AccountId, amount: u128) -> Outcome {
         self.small_enough(amount)?;
         if self.daily_max == 0 {
             return Ok(());
         }
         let token = context.token().id;
-        let (mut total, mut first) = (0, None);
+        let (mut total, mut last) = (0, None);
         for (index, leg) in context.legs().iter().enumerate().filter(|(_, leg)| leg.token == token) {
             if let Some(paid) = payment(leg, payer) {
                 total = math::add(total, paid)?;
-                first = first.or(Some(index));
+                last = Some(index);
             }
         }
         let day = context.time_ms() / DAY_MS;
@@ -164,7 +166,7 @@ impl Cash {
                 text!["payments of ", paid, " on this day exceed the daily limit of ", self.daily_max];
             return Err(Denied::OverDailyLimit.because(reason).field("amount"));
         }
-        if first == Some(context.leg_index()) {
+        if last == Some(context.leg_index()) {
             context.set(outflow_key(payer), &Outflow { day, paid });
         }
         Ok(())
