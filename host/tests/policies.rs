@@ -123,3 +123,18 @@ fn workflow() {
 fn governance() {
     same_natively_and_as_wasm::<governance::Governance>("governance", &governance::cases());
 }
+
+#[test]
+fn oracle_feed() {
+    same_natively_and_as_wasm::<oracle_feed::OracleFeed>("oracle-feed", &oracle_feed::cases());
+}
+
+#[test]
+fn fx_quote() {
+    same_natively_and_as_wasm::<fx_quote::FxQuote>("fx-quote", &fx_quote::cases());
+}
+
+#[test]
+fn liquidity_pool() {
+    same_natively_and_as_wasm::<liquidity_pool::LiquidityPool>("liquidity-pool", &liquidity_pool::cases());
+}
