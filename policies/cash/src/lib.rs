@@ -103,7 +103,10 @@ impl Cash {
     }
 
     fn hold(&self, context: &mut Context<'_>, hold: NewHold) -> Outcome {
-        ensure(hold.kind == HoldKind::Escrow, Denied::HoldKind.field("kind"))?;
+        ensure(
+            hold.kind == HoldKind::Escrow,
+            Denied::HoldKind.field("kind").hint("make the hold with kind `escrow`"),
+        )?;
         self.small_enough(hold.amount)?;
         funded(context, context.actor(), hold.amount)
     }
@@ -137,7 +140,7 @@ impl Cash {
     fn small_enough(&self, amount: u128) -> Outcome {
         if self.transfer_max != 0 && amount > self.transfer_max {
             let reason = text!["the payment of ", amount, " exceeds the limit of ", self.transfer_max];
-            return Err(Denied::OverTransferLimit.because(reason).field("amount"));
+            return Err(Denied::OverTransferLimit.because(reason).field("amount").hint("split the payment"));
         }
         Ok(())
     }
@@ -164,7 +167,8 @@ impl Cash {
         if paid > self.daily_max {
             let reason =
                 text!["payments of ", paid, " on this day exceed the daily limit of ", self.daily_max];
-            return Err(Denied::OverDailyLimit.because(reason).field("amount"));
+            let hint = "pay the rest on the next UTC day";
+            return Err(Denied::OverDailyLimit.because(reason).field("amount").hint(hint));
         }
         if last == Some(context.leg_index()) {
             context.set(outflow_key(payer), &Outflow { day, paid });
@@ -199,7 +203,8 @@ fn funded(context: &Context<'_>, payer: AccountId, amount: u128) -> Outcome {
     let available = context.available(payer);
     if available < amount {
         let reason = text!["the payer has ", available, " available and would pay ", amount];
-        return Err(Denied::InsufficientFunds.because(reason).field("amount"));
+        let hint = "money in escrow is not available";
+        return Err(Denied::InsufficientFunds.because(reason).field("amount").hint(hint));
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ impl CredentialGate {
                 break;
             }
         }
-        let standing = found.ok_or(refusal)?;
+        let standing = found.ok_or_else(|| refusal.field("evidence"))?;
         context.set(standing_key(account), &standing);
         Ok(())
     }
@@ -165,7 +165,8 @@ impl CredentialGate {
     #[method]
     fn revoke(&self, context: &mut Context<'_>, serial: Digest) -> Outcome {
         let actor = context.actor();
-        let issuer = self.issuers.iter().position(|issuer| *issuer == actor).ok_or(Denied::NotIssuer)?;
+        let issuer = self.issuers.iter().position(|issuer| *issuer == actor);
+        let issuer = issuer.ok_or_else(|| Denied::NotIssuer.field("actor"))?;
         let now = context.time_ms();
         context.set(revoked_key(issuer as u8, serial), &now);
         Ok(())
@@ -205,7 +206,8 @@ impl CredentialGate {
     }
 
     fn administered(&self, context: &Context<'_>) -> Outcome {
-        ensure(context.signed_by_keys(&self.admins) > 0, Denied::NotAdmin)
+        let hint = "let one of the administrators' keys sign";
+        ensure(context.signed_by_keys(&self.admins) > 0, Denied::NotAdmin.field("signers").hint(hint))
     }
 }
 
@@ -214,7 +216,14 @@ fn holder_or_issuer(context: &Context<'_>, account: AccountId, field: &str) -> O
 }
 
 fn holder(context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
-    check(&context.state(), context.time_ms(), account).map_err(|denied| Deny::from(denied).field(field))
+    check(&context.state(), context.time_ms(), account).map_err(|denied| {
+        let hint = if denied == Denied::Barred {
+            "an administrator ends a bar with `unbar`"
+        } else {
+            "the account calls `admit` with a credential of the required schema that is in force"
+        };
+        Deny::from(denied).field(field).hint(hint)
+    })
 }
 
 /// Whether `account` is in the register with a credential that is in force.

@@ -106,7 +106,8 @@ impl CsdRegister {
         unencumbered(context, transfer.amount)?;
         if seller.dvp_only || buyer.dvp_only {
             let paid = |cash| context.sibling_pays(cash, transfer.to, context.actor(), 1);
-            ensure(self.cash.is_some_and(paid), Denied::DvpRequired)?;
+            let hint = "add a payment in the register's cash token from buyer to seller to the transition";
+            ensure(self.cash.is_some_and(paid), Denied::DvpRequired.field("to").hint(hint))?;
         }
         Ok(())
     }
@@ -117,7 +118,10 @@ impl CsdRegister {
     }
 
     fn hold(&self, context: &mut Context<'_>, hold: NewHold) -> Outcome {
-        ensure(matches!(hold.kind, HoldKind::Pledge | HoldKind::Lien), Denied::HoldKind.field("kind"))?;
+        ensure(
+            matches!(hold.kind, HoldKind::Pledge | HoldKind::Lien),
+            Denied::HoldKind.field("kind").hint("`pledge` or `lien`"),
+        )?;
         participant(context, context.actor(), "actor")?;
         participant(context, hold.beneficiary, "beneficiary")?;
         unencumbered(context, hold.amount)
@@ -185,7 +189,8 @@ fn participant(
     field: &str,
 ) -> Result<Participant, dsm_policy::Deny> {
     context.state().get(participant_key(account)).ok_or_else(|| {
-        Denied::NotParticipant.because(text!["account ", account, ".. is not a participant"]).field(field)
+        let reason = text!["account ", account, ".. is not a participant"];
+        Denied::NotParticipant.because(reason).field(field).hint("the registrar admits it with `register`")
     })
 }
 
@@ -200,7 +205,8 @@ fn unencumbered(context: &Context<'_>, amount: u128) -> Outcome {
     if free < amount {
         let reason =
             text![amount, " units are wanted; of ", owned, " only ", free, " are free of pledges and liens"];
-        return Err(Denied::Encumbered.because(reason).field("amount"));
+        let hint = "let the pledgee release its units first";
+        return Err(Denied::Encumbered.because(reason).field("amount").hint(hint));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    AccountId, Burn, Claim, Context, Denials, Execute, Fields, Key, KeyId, Mint, NewHold, Outcome, Params,
-    Release, Transfer, View, ensure, math, policy, text,
+    AccountId, Burn, Claim, Context, Denials, Deny, Execute, Fields, Key, KeyId, Mint, NewHold, Outcome,
+    Params, Release, Transfer, View, ensure, math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -67,7 +67,7 @@ impl Fungible {
         let supply = math::add(context.token().supply, mint.amount)?;
         if self.supply_max != 0 && supply > self.supply_max {
             let reason = text![supply, " base units would exist; at most ", self.supply_max, " may"];
-            return Err(Denied::OverCap.because(reason).field("amount"));
+            return Err(Denied::OverCap.because(reason).field("amount").hint("mint less"));
         }
         Ok(())
     }
@@ -149,5 +149,6 @@ impl Fungible {
 }
 
 fn running(context: &Context<'_>) -> Outcome {
-    ensure(!context.state().has(PAUSED), Denied::Paused)
+    let hint = "wait until the authorities call `unpause`";
+    ensure(!context.state().has(PAUSED), Deny::from(Denied::Paused).hint(hint))
 }

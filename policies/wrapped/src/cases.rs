@@ -121,22 +121,22 @@ fn credits() -> Vec<Case> {
         dollars()
             .state(lock_key(5), &Used { credited: true, amount: 70 })
             .leg(ALICE, mint(BOB, 70))
-            .refuses("a lock that was credited", Denied::LockUsed),
+            .refuses("a lock that was credited (B9)", Denied::LockUsed),
         credit(dollars().state(lock_key(5), &Used { credited: false, amount: 70 }))
-            .refuses("a lock that was refunded", Denied::LockUsed),
+            .refuses("a lock that was refunded (B9)", Denied::LockUsed),
         credit(dollars().at(DUE_MS)).refuses("a credit at the deadline", Denied::PastDeadline),
         dollars()
             .at(DUE_MS)
             .leg(ALICE, mint(BOB, 70))
             .refuses("a mint at the deadline", Denied::PastDeadline),
         changed("another token's lock", set!(token = TokenId([1; 32])), Denied::NoProof),
-        changed("another bridge", set!(bridge = BridgeId([1; 32])), Denied::OtherLock),
-        changed("another chain", set!(chain_id = 1), Denied::OtherLock),
-        changed("another contract", set!(contract = [1; 20]), Denied::OtherLock),
-        changed("another asset", set!(asset = [1; 20]), Denied::OtherLock),
-        changed("coins for dollars", set!(asset = COIN), Denied::OtherLock),
-        changed("a burn for a lock", set!(kind = 3), Denied::OtherLock),
-        changed("a coin's kind with an asset", set!(kind = 1), Denied::OtherLock),
+        changed("another bridge (B8)", set!(bridge = BridgeId([1; 32])), Denied::OtherLock),
+        changed("another chain (B8)", set!(chain_id = 1), Denied::OtherLock),
+        changed("another contract (B8)", set!(contract = [1; 20]), Denied::OtherLock),
+        changed("another asset (B8)", set!(asset = [1; 20]), Denied::OtherLock),
+        changed("coins for dollars (B8)", set!(asset = COIN), Denied::OtherLock),
+        changed("a burn for a lock (B8)", set!(kind = 3), Denied::OtherLock),
+        changed("a coin's kind with an asset (B8)", set!(kind = 1), Denied::OtherLock),
         credit(terms(0, DOLLAR).evidence(lock(5, 2, DOLLAR)).with(|input| {
             if let Evidence::BridgeProof { token, .. } = &mut input.evidence[0] {
                 *token = TokenId([1; 32]);

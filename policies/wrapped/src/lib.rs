@@ -13,9 +13,9 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Digest, Execute, Fields, Key,
-    Lock, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, lane, math, policy,
-    text,
+    Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute, Fields,
+    Key, Lock, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, lane, math,
+    policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -121,14 +121,16 @@ impl Wrapped {
             .filter(|lock| lock.token == token && lock.recipient == mint.to && lock.amount == mint.amount);
         match (locks.next(), locks.next()) {
             (Some(lock), None) => self.take(context, &lock, true),
-            (Some(_), Some(_)) => Err(Denied::Ambiguous.into()),
+            (Some(_), Some(_)) => {
+                Err(Denied::Ambiguous.field("amount").hint("call `credit` with the number of each lock"))
+            }
             (None, _) if self.home == 1 => self.issue(context),
-            (None, _) => Err(Denied::NoProof.into()),
+            (None, _) => Err(no_proof("amount")),
         }
     }
 
     fn burn(&self, _: &mut Context<'_>, _: Burn) -> Outcome {
-        Err(Denied::PlainBurn.into())
+        Err(Denied::PlainBurn.field("amount").hint("call `withdraw` with an address on the EVM"))
     }
 
     fn transfer(&self, _: &mut Context<'_>, _: Transfer) -> Outcome {
@@ -164,7 +166,8 @@ impl Wrapped {
     #[method]
     fn withdraw(&self, context: &mut Context<'_>, to: Vec<u8>, amount: u128) -> Outcome {
         let real = to.len() == 20 && to.iter().any(|byte| *byte != 0) && to != self.contract;
-        ensure(real, Denied::BadAddress.field("to"))?;
+        let hint = "20 bytes, and neither zero nor the bridge's contract";
+        ensure(real, Denied::BadAddress.field("to").hint(hint))?;
         ensure(amount > 0, Denied::ZeroAmount.field("amount"))?;
         if self.home == 1 {
             let outside = math::add(outside(&context.state()), amount)?;
@@ -205,10 +208,10 @@ impl Wrapped {
     }
 
     /// The lock of this number that came with the transition.
-    fn proven(&self, context: &Context<'_>, nonce: u64) -> Result<Lock, dsm_policy::Deny> {
+    fn proven(&self, context: &Context<'_>, nonce: u64) -> Result<Lock, Deny> {
         let bridge = self.bridge;
         let mut locks = context.locks().filter(|lock| lock.nonce == nonce && lock.bridge.0 == bridge.0);
-        locks.next().ok_or_else(|| Denied::NoProof.field("nonce"))
+        locks.next().ok_or_else(|| no_proof("nonce"))
     }
 
     /// Uses up a lock of this token, for its credit or for its refund.
@@ -224,19 +227,25 @@ impl Wrapped {
             && lock.token == context.token().id
             && lock.kind == kind
             && (self.home == 1 || lock.asset == *self.asset);
-        ensure(own, Denied::OtherLock)?;
-        ensure(!context.state().has(lock_key(lock.nonce)), Denied::LockUsed)?;
+        ensure(own, Denied::OtherLock.field("evidence"))?;
+        if context.state().has(lock_key(lock.nonce)) {
+            let reason = text!["lock ", lock.nonce, " was credited or refunded before"];
+            return Err(Denied::LockUsed.because(reason).field("evidence").hint("ask `credited`"));
+        }
         let past = context.time_ms() >= lock.deadline_ms;
-        if credited {
-            ensure(!past, Denied::PastDeadline)?;
-        } else {
-            ensure(past, Denied::NotDue)?;
+        if credited && past {
+            let reason = text!["the deadline was ", lock.deadline_ms, ", now is ", context.time_ms()];
+            return Err(Denied::PastDeadline.because(reason).field("evidence").hint("call `refund`"));
+        }
+        if !credited && !past {
+            let reason = text!["the deadline is ", lock.deadline_ms, ", now is ", context.time_ms()];
+            return Err(Denied::NotDue.because(reason).field("evidence").hint("call `credit`"));
         }
         if credited && self.home == 1 {
             let outside = outside(&context.state());
             let Some(left) = outside.checked_sub(lock.amount) else {
                 let reason = text![lock.amount, " units would come back, ", outside, " are outside"];
-                return Err(Denied::ReturnExceedsOutside.because(reason));
+                return Err(Denied::ReturnExceedsOutside.because(reason).field("evidence"));
             };
             context.set(OUTSIDE, &left);
         }
@@ -247,7 +256,8 @@ impl Wrapped {
     /// New units of a token whose home is here. What is outside counts against the cap, because it may come back.
     fn issue(&self, context: &Context<'_>) -> Outcome {
         let token = context.token();
-        ensure(context.actor() == token.issuer, Denied::NotIssuer)?;
+        let hint = "mint as the issuer, or bring the proof of a lock";
+        ensure(context.actor() == token.issuer, Denied::NotIssuer.field("actor").hint(hint))?;
         let Some(cap) = token.cap else { return Ok(()) };
         let mints = context.legs().iter().filter(|leg| leg.token == token.id);
         let mut units = math::add(token.supply, outside(&context.state()))?;
@@ -303,6 +313,10 @@ impl Words {
         self.0.extend_from_slice(&[0; 32][value.len()..]);
         self.0.extend_from_slice(value);
     }
+}
+
+fn no_proof(field: &str) -> Deny {
+    Denied::NoProof.field(field).hint("bring the proof of a lock with this token, recipient and amount")
 }
 
 fn outside(state: &State<'_>) -> u128 {
