@@ -4,11 +4,12 @@ use crate::{Denied, PAUSED};
 use alloc::{string::String, vec, vec::Vec};
 use dsm_policy::bench::{Case, START_MS, Scene, TOKEN, account, deletes, key, sets};
 use dsm_policy::{
-    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, Refused, Value,
+    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, Refused, TokenId, Value,
 };
 
 const ALICE: AccountId = account(1);
 const BOB: AccountId = account(2);
+const OTHER: TokenId = TokenId([0x0e; 32]);
 
 /// Every acceptance and every denial of the policy.
 pub fn cases() -> Vec<Case> {
@@ -54,7 +55,15 @@ fn authority() -> Vec<Case> {
     vec![
         signed().leg(ALICE, mint(1_000_000)).accepts("mint up to the cap", vec![]),
         signed().leg(ALICE, mint(1_000_001)).refuses("mint over the cap", Denied::OverCap),
-        signed().leg(ALICE, mint(u128::MAX)).refuses("mint beyond 128 bits", Refused::Arithmetic),
+        signed()
+            .leg(ALICE, mint(600_000))
+            .leg(BOB, mint(400_001))
+            .refuses("mint over the cap in two halves (C6)", Denied::OverCap),
+        signed()
+            .leg(ALICE, mint(1_000_000))
+            .leg_of(OTHER, BOB, mint(1))
+            .accepts("a mint of another token does not count", vec![]),
+        signed().leg(ALICE, mint(u128::MAX)).refuses("mint beyond 128 bits (C6)", Refused::Arithmetic),
         token().leg(ALICE, mint(1)).refuses("mint without signatures", Denied::NotAuthorized),
         token()
             .signed(ALICE, &[key(11), key(1)])

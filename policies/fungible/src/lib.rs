@@ -8,8 +8,8 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
-    AccountId, Burn, Claim, Context, Denials, Deny, Execute, Fields, Key, KeyId, Mint, NewHold, Outcome,
-    Params, Release, Transfer, View, ensure, math, policy, text,
+    AccountId, Action, Burn, Claim, Context, Denials, Deny, Execute, Fields, Key, KeyId, Mint, NewHold,
+    Outcome, Params, Release, Transfer, View, ensure, math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -61,10 +61,17 @@ impl Fungible {
         ensure(count <= AUTHORITIES_MAX && distinct && reachable, Denied::BadTerms)
     }
 
-    fn mint(&self, context: &mut Context<'_>, mint: Mint) -> Outcome {
+    /// All mints of the transition count together against the limit.
+    fn mint(&self, context: &mut Context<'_>, _: Mint) -> Outcome {
         self.authorized(context)?;
         running(context)?;
-        let supply = math::add(context.token().supply, mint.amount)?;
+        let token = context.token();
+        let mut supply = token.supply;
+        for leg in context.legs().iter().filter(|leg| leg.token == token.id) {
+            if let Action::Mint { amount, .. } = leg.action {
+                supply = math::add(supply, amount)?;
+            }
+        }
         if self.supply_max != 0 && supply > self.supply_max {
             let reason = text![supply, " base units would exist; at most ", self.supply_max, " may"];
             return Err(Denied::OverCap.because(reason).field("amount").hint("mint less"));
