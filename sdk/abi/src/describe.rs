@@ -108,4 +108,6 @@ pub enum EvidenceKind {
     Attestation,
     /// [`crate::Evidence::BridgeProof`].
     BridgeProof,
+    /// [`crate::Evidence::OracleRound`].
+    OracleRound,
 }

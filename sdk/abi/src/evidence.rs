@@ -78,6 +78,34 @@ pub enum Evidence {
         /// What the block's finality rests on.
         trust: Trust,
     },
+    /// A round of a feed: observations that keys of several accounts signed about one quantity. Consumed once.
+    /// The host has verified each signature. Who may observe, how many must, how fresh an observation has to be
+    /// and whether the round is the next one is the policy's decision.
+    OracleRound {
+        /// The feed.
+        feed: Digest,
+        /// The round's number.
+        round: u64,
+        /// Decimal places of every answer: at most [`crate::limit::ROUND_DECIMALS_MAX`].
+        decimals: u8,
+        /// 1 to [`crate::limit::OBSERVATIONS_MAX`] observations of distinct accounts, in ascending order of them.
+        observations: Vec<Observation>,
+    },
+}
+
+/// What one account observed in a round of a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Observation {
+    /// The account whose key signed it.
+    pub account: AccountId,
+    /// The key.
+    pub key: KeyId,
+    /// The role that the account's key set gives this key.
+    pub role: u8,
+    /// What it observed, in units of 10^-decimals.
+    pub answer: i128,
+    /// When it observed, by its own word, in ms since the Unix epoch.
+    pub observed_ms: u64,
 }
 
 /// What the finality of a bridge's blocks rests on.

@@ -25,7 +25,7 @@ pub use codec::{DecodeError, decode, encode};
 pub use describe::{
     Argument, DenialCode, Description, EvidenceKind, ForeignRead, ForeignTarget, Method, Parameter,
 };
-pub use evidence::{Evidence, Trust};
+pub use evidence::{Evidence, Observation, Trust};
 pub use id::{
     AccountId, BridgeId, CreditId, Digest, HoldId, KeyId, NetworkId, PolicyId, StateId, TokenId,
     TokenStateId, TransitionId,

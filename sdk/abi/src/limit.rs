@@ -38,6 +38,10 @@ pub const POLICIES_MAX: usize = 8;
 pub const HOLDS_MAX: usize = 64;
 /// Pieces of evidence in one transition.
 pub const EVIDENCE_MAX: usize = 16;
+/// Observations of one round of a feed: a signature each, so that a round fits into a transition in any suite.
+pub const OBSERVATIONS_MAX: usize = 16;
+/// Decimal places of a round's answers: those of the finest token.
+pub const ROUND_DECIMALS_MAX: u8 = 18;
 /// Parameters of a policy, arguments of a method.
 pub const VALUES_MAX: usize = 32;
 /// Bytes of a policy module.

@@ -8,7 +8,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
-    AccountId, BridgeId, Digest, Evidence, Field, NetworkId, SignatureError, Suite, VerifySignature, encode,
+    AccountId, BridgeId, Digest, Evidence, Field, NetworkId, Observation, SignatureError, Suite,
+    VerifySignature, encode, limit,
 };
 
 /// Bytes of an attestation's payload or of a preimage.
@@ -87,6 +88,46 @@ pub struct HashPreimage {
     pub preimage: Vec<u8>,
 }
 
+/// What a key of an account signs about one round of a feed. The account stands inside, so that a key of two
+/// accounts is never counted for both by one signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ObservationStatement {
+    /// The account whose key signs.
+    pub account: AccountId,
+    /// The feed: see [`feed_id`].
+    pub feed: Digest,
+    /// The round's number.
+    pub round: u64,
+    /// Decimal places of the answer.
+    pub decimals: u8,
+    /// What it observed, in units of 10^-decimals.
+    pub answer: i128,
+    /// When it observed, in ms since the Unix epoch.
+    pub observed_ms: u64,
+}
+
+/// One account's observation in a round that travels; feed, round and decimals stand once for all.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedObservation {
+    /// The account.
+    pub account: AccountId,
+    /// The key: an index into the account's key set.
+    pub key: u8,
+    /// The key's suite.
+    pub suite: Suite,
+    /// The signature over the [`ObservationStatement`].
+    pub signature: Vec<u8>,
+    /// What it observed, in units of 10^-decimals.
+    pub answer: i128,
+    /// When it observed, in ms since the Unix epoch.
+    pub observed_ms: u64,
+}
+
+/// The feed that has this name, such as `EUR/USD`.
+pub fn feed_id(name: &str) -> Digest {
+    hash(tag::FEED, &[name.as_bytes()])
+}
+
 /// Evidence inside a transition.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum EvidenceProof {
@@ -112,6 +153,17 @@ pub enum EvidenceProof {
         /// The proof.
         proof: EvmLockProof,
     },
+    /// A round of a feed. Consumed once, with the same observations by whatever signatures.
+    OracleRound {
+        /// The feed.
+        feed: Digest,
+        /// The round's number.
+        round: u64,
+        /// Decimal places of every answer: at most [`limit::ROUND_DECIMALS_MAX`].
+        decimals: u8,
+        /// 1 to [`limit::OBSERVATIONS_MAX`], in ascending order of accounts, each account once.
+        observations: Vec<SignedObservation>,
+    },
 }
 
 /// Why evidence does not count.
@@ -135,6 +187,26 @@ pub enum EvidenceError {
     /// The preimage does not hash to the digest.
     #[error("the preimage does not hash to the digest")]
     Preimage,
+    /// A round has none or too many observations.
+    #[error("a round has 1 to {} observations, not {found}", limit::OBSERVATIONS_MAX)]
+    ObservationCount {
+        /// How many there are.
+        found: usize,
+    },
+    /// Observations of a round are not of distinct accounts in ascending order.
+    #[error("the observations must be of distinct accounts, in ascending order of them")]
+    ObservationOrder,
+    /// The key index or suite of an observation is not its account's.
+    #[error("the observing account {0} has no such key")]
+    ObservationKey(AccountId),
+    /// The signature of an observation does not count.
+    #[error("the observation of {account}: {source}")]
+    ObservationSignature {
+        /// The account.
+        account: AccountId,
+        /// Why.
+        source: SignatureError,
+    },
     /// The proof of a lock shows none.
     #[error("{0}")]
     Bridge(BridgeError),
@@ -181,6 +253,9 @@ impl EvidenceProof {
             EvidenceProof::Bridge { bridge, proof } => {
                 verify_lock(*bridge, proof, context).map_err(EvidenceError::Bridge)
             }
+            EvidenceProof::OracleRound { feed, round, decimals, observations } => {
+                verify_round((*feed, *round, *decimals), observations, context)
+            }
         }
     }
 }
@@ -223,7 +298,7 @@ fn verify_credential(
             expires_ms: credential.expires_ms,
             claims: presentation.disclosed.iter().map(|disclosed| disclosed.claim.clone()).collect(),
         },
-        signed_by: Some((credential.issuer, set_id)),
+        signed_by: alloc::vec![(credential.issuer, set_id)],
         expires_ms: Some(credential.expires_ms),
         nullifier: None,
         sealed: None,
@@ -248,7 +323,7 @@ fn verify_preimage(
             digest: preimage.digest,
             preimage: preimage.preimage.clone(),
         },
-        signed_by: None,
+        signed_by: Vec::new(),
         expires_ms: None,
         nullifier: Some(hash(
             tag::NULLIFIER,
@@ -281,9 +356,51 @@ fn verify_attestation(
             topic: attestation.topic.clone(),
             payload: attestation.payload.clone(),
         },
-        signed_by: Some((attestation.account, set_id)),
+        signed_by: alloc::vec![(attestation.account, set_id)],
         expires_ms: None,
         nullifier: Some(hash(tag::NULLIFIER, &[b"attestation", &bytes])),
+        sealed: None,
+    })
+}
+
+fn verify_round(
+    (feed, round, decimals): (Digest, u64, u8),
+    observations: &[SignedObservation],
+    context: &EvidenceContext<'_>,
+) -> Result<VerifiedEvidence, EvidenceError> {
+    // Counts and order before the first signature: what is malformed costs no cryptography.
+    if decimals > limit::ROUND_DECIMALS_MAX {
+        return Err(EvidenceError::Malformed);
+    }
+    if observations.is_empty() || observations.len() > limit::OBSERVATIONS_MAX {
+        return Err(EvidenceError::ObservationCount { found: observations.len() });
+    }
+    if !observations.windows(2).all(|pair| pair[0].account < pair[1].account) {
+        return Err(EvidenceError::ObservationOrder);
+    }
+    let (mut seen, mut signed_by, mut statements) = (Vec::new(), Vec::new(), Vec::new());
+    for given in observations {
+        let &SignedObservation { account, key, suite, answer, observed_ms, .. } = given;
+        let (set_id, keys) = context.keys.key_set(&account).ok_or(EvidenceError::UnknownAccount(account))?;
+        let statement = encode(&ObservationStatement { account, feed, round, decimals, answer, observed_ms });
+        let signature = (key, suite, given.signature.as_slice());
+        verify_signature(context, &keys, signature, SignKind::Observation, &statement).map_err(|error| {
+            match error {
+                EvidenceError::UnknownKey => EvidenceError::ObservationKey(account),
+                EvidenceError::Signature(source) => EvidenceError::ObservationSignature { account, source },
+                other => other,
+            }
+        })?;
+        let entry = keys.keys.get(usize::from(key)).ok_or(EvidenceError::ObservationKey(account))?;
+        seen.push(Observation { account, key: entry.key.id(), role: entry.role, answer, observed_ms });
+        signed_by.push((account, set_id));
+        statements.extend_from_slice(&statement);
+    }
+    Ok(VerifiedEvidence {
+        view: Evidence::OracleRound { feed, round, decimals, observations: seen },
+        signed_by,
+        expires_ms: None,
+        nullifier: Some(hash(tag::NULLIFIER, &[b"oracle-round", &statements])),
         sealed: None,
     })
 }
@@ -305,8 +422,8 @@ fn verify_signature(
 }
 
 impl VerifiedEvidence {
-    /// The account and the key set by which the evidence was verified.
-    pub fn signed_by(&self) -> Option<(AccountId, KeySetId)> {
-        self.signed_by
+    /// The accounts whose keys signed the evidence, each with the key set by which it was verified.
+    pub fn signed_by(&self) -> &[(AccountId, KeySetId)] {
+        &self.signed_by
     }
 }

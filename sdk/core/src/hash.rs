@@ -87,6 +87,8 @@ pub mod tag {
     pub const BRIDGE_STATE: &str = "bridge-state";
     /// A bridge's trusted set.
     pub const BRIDGE_SET: &str = "bridge-set";
+    /// The name of a feed.
+    pub const FEED: &str = "feed";
 }
 
 /// Merkle trees of the shape of RFC 6962 section 2.1, with tagged BLAKE3 in place of prefixed SHA-256.

@@ -374,7 +374,11 @@ impl Ledger {
     }
 
     /// The tokens that the policy's description lets it read, in order.
-    fn foreign_tokens(&self, token: &Token, policy_index: u8) -> Result<Vec<(TokenId, u8)>, Refusal> {
+    pub(crate) fn foreign_tokens(
+        &self,
+        token: &Token,
+        policy_index: u8,
+    ) -> Result<Vec<(TokenId, u8)>, Refusal> {
         let description = self.description(token, policy_index)?;
         let params = &token.terms().params[usize::from(policy_index)];
         Ok(description
@@ -528,6 +532,7 @@ fn kind_of(evidence: &Evidence) -> EvidenceKind {
         Evidence::HashPreimage { .. } => EvidenceKind::HashPreimage,
         Evidence::Attestation { .. } => EvidenceKind::Attestation,
         Evidence::BridgeProof { .. } => EvidenceKind::BridgeProof,
+        Evidence::OracleRound { .. } => EvidenceKind::OracleRound,
     }
 }
 

@@ -45,7 +45,7 @@ pub use dsm_evm_proof::OutboxError;
 pub use equivocation::{EquivocationError, EquivocationProof};
 pub use evidence::{
     Attestation, Credential, CredentialPresentation, DisclosedClaim, EvidenceError, EvidenceProof,
-    HashPreimage, claims_tree,
+    HashPreimage, ObservationStatement, SignedObservation, claims_tree, feed_id,
 };
 pub use hash::{hash, merkle, tag};
 pub use judge::{Approved, Judge, Judgement, NoVerdict, PolicyEffects, ViewCall};

@@ -98,7 +98,7 @@ impl Ledger {
             {
                 return Err(Refusal::EvidenceExpired { index, expires_ms });
             }
-            if let Some((account, key_set)) = evidence.signed_by() {
+            for &(account, key_set) in evidence.signed_by() {
                 let now = self.account(&account).ok_or(Refusal::UnknownAccount(account))?;
                 if now.state().keys != key_set {
                     return Err(Refusal::KeysChanged(account));

@@ -24,6 +24,8 @@ pub enum SignKind {
     Ack = 7,
     /// That a block of an EVM chain is final: the body is the canonical bytes of `(BridgeId, block hash)`.
     BridgeBlock = 8,
+    /// What a key observed in a round of a feed.
+    Observation = 9,
 }
 
 /// The exact bytes that a signature covers. `length` is the body's, a little-endian u64.

@@ -153,7 +153,7 @@ pub struct VerifiedSigner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedEvidence {
     pub(crate) view: Evidence,
-    pub(crate) signed_by: Option<(AccountId, KeySetId)>,
+    pub(crate) signed_by: Vec<(AccountId, KeySetId)>,
     pub(crate) expires_ms: Option<u64>,
     pub(crate) nullifier: Option<Digest>,
     pub(crate) sealed: Option<Sealed>,

@@ -4,8 +4,9 @@
 //! tests replay the same cases with the WASM module and demand the same verdict bytes.
 
 use crate::abi::{
-    AccountId, Action, Answer, Effect, Evidence, Field, ForeignBalance, Input, KeyId, Leg, NetworkId, Party,
-    ReadState, SignedKey, Signer, TokenId, TokenView, Value, Verdict, ViewInput, decode, encode, limit,
+    AccountId, Action, Answer, Digest, Effect, Evidence, Field, ForeignBalance, Input, KeyId, Leg, NetworkId,
+    Observation, Party, ReadState, SignedKey, Signer, TokenId, TokenView, Value, Verdict, ViewInput, decode,
+    encode, limit,
 };
 use crate::run::{Policy, evaluate, view};
 use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec, vec::Vec};
@@ -316,6 +317,22 @@ impl Scene {
     #[must_use]
     pub fn evidence(self, evidence: Evidence) -> Self {
         self.with(|input| input.evidence.push(evidence))
+    }
+
+    /// Adds a verified round of a feed: for each account what it answered and when, in ms since the Unix epoch, put
+    /// into the order that the host demands. Each account signs with the key of its own bytes, in role 0.
+    #[must_use]
+    pub fn round(self, feed: Digest, round: u64, decimals: u8, answers: &[(AccountId, i128, u64)]) -> Self {
+        let observed = |&(account, answer, observed_ms): &(AccountId, i128, u64)| Observation {
+            account,
+            key: KeyId(account.0),
+            role: 0,
+            answer,
+            observed_ms,
+        };
+        let mut observations: Vec<Observation> = answers.iter().map(observed).collect();
+        observations.sort_by_key(|one| one.account);
+        self.evidence(Evidence::OracleRound { feed, round, decimals, observations })
     }
 
     /// Adds a balance in the token of a foreign read.

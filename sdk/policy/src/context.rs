@@ -2,7 +2,7 @@
 
 use crate::abi::{
     AccountId, Action, BridgeId, Digest, Effect, Evidence, Field, ForeignBalance, HoldId, HoldKind, Input,
-    KeyId, Leg, NetworkId, Party, Signer, TokenId, TokenView, Trust,
+    KeyId, Leg, NetworkId, Observation, Party, Signer, TokenId, TokenView, Trust,
 };
 use crate::run::Host;
 use crate::wire::fault;
@@ -93,6 +93,40 @@ pub struct Lock {
     pub height: u64,
     /// What the block's finality rests on.
     pub trust: Trust,
+}
+
+/// A verified round of a feed: what several accounts signed about one quantity. Who may observe, how many must,
+/// how fresh an observation has to be and which round comes next is the policy's decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round<'a> {
+    /// The feed.
+    pub feed: Digest,
+    /// The round's number.
+    pub round: u64,
+    /// Decimal places of every answer: at most 18.
+    pub decimals: u8,
+    /// 1 to 16 observations of distinct accounts, in ascending order of them.
+    pub observations: &'a [Observation],
+}
+
+impl<'a> Round<'a> {
+    /// The median of all answers, whoever gave them; of an even count the lower of the two in the middle, so that
+    /// the answer is always one that somebody signed. `None` without observations.
+    pub fn median(&self) -> Option<i128> {
+        let mut answers: Vec<i128> = self.observations.iter().map(|one| one.answer).collect();
+        math::median(&mut answers)
+    }
+
+    /// The observations of those of `accounts` that observed, in ascending order of accounts.
+    pub fn by(&self, accounts: &[AccountId]) -> impl Iterator<Item = &'a Observation> {
+        self.observations.iter().filter(move |one| accounts.contains(&one.account))
+    }
+
+    /// The answers of those of `accounts` that observed, in ascending order of accounts: give them to
+    /// [`math::median`]. Other accounts' answers are left out, however many they are.
+    pub fn answers_of(&self, accounts: &[AccountId]) -> Vec<i128> {
+        self.by(accounts).map(|one| one.answer).collect()
+    }
 }
 
 impl<'a> Context<'a> {
@@ -231,6 +265,16 @@ impl<'a> Context<'a> {
         self.input.evidence.iter().filter_map(|evidence| match evidence {
             Evidence::Attestation { account, key, role, topic, payload } => {
                 Some(Attestation { account: *account, key: *key, role: *role, topic, payload })
+            }
+            _ => None,
+        })
+    }
+
+    /// The verified rounds of feeds that came with the transition.
+    pub fn rounds(&self) -> impl Iterator<Item = Round<'a>> + use<'a> {
+        self.input.evidence.iter().filter_map(|evidence| match evidence {
+            Evidence::OracleRound { feed, round, decimals, observations } => {
+                Some(Round { feed: *feed, round: *round, decimals: *decimals, observations })
             }
             _ => None,
         })

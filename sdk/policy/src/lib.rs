@@ -32,12 +32,13 @@ mod wire;
 
 pub use borsh;
 pub use borsh::{BorshDeserialize, BorshSerialize};
-pub use context::{Attestation, Context, Credential, Lock, Preimage};
+pub use context::{Attestation, Context, Credential, Lock, Preimage, Round};
 pub use deny::{Denials, Deny, Outcome, Refused, ensure};
 pub use dsm_abi as abi;
 pub use dsm_abi::{
     AccountId, Action, BridgeId, CreditId, Digest, Effect, Evidence, Field, Hold, HoldId, HoldKind, KeyId,
-    Leg, NetworkId, Party, TokenId, Trust, Value, ValueType, import::hash_alg, import::verify_alg, lane,
+    Leg, NetworkId, Observation, Party, TokenId, Trust, Value, ValueType, import::hash_alg,
+    import::verify_alg, lane,
 };
 pub use dsm_policy_macros::{Denials, Params, policy};
 pub use leg::{Burn, Claim, Execute, Invoke, Mint, NewHold, Release, Transfer};

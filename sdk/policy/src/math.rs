@@ -79,6 +79,20 @@ pub fn mul_div(a: u128, b: u128, c: u128, rounding: Rounding) -> Result<u128, Ma
     if up { add(quotient, 1) } else { Ok(quotient) }
 }
 
+/// The median of `values`, which it sorts; of an even count the lower of the two in the middle, so that the result
+/// is always one of the values. `None` of none.
+pub fn median(values: &mut [i128]) -> Option<i128> {
+    // Sorting by insertion: rounds are short, and the code of a general sort is longer than most policies.
+    for end in 1..values.len() {
+        let mut at = end;
+        while at > 0 && values[at - 1] > values[at] {
+            values.swap(at - 1, at);
+            at -= 1;
+        }
+    }
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
 /// The high and low half of `a * b`.
 fn widening_mul(a: u128, b: u128) -> (u128, u128) {
     const LOW: u128 = u64::MAX as u128;

@@ -7,7 +7,7 @@
 use crate::abi::{
     AccountId, Action, Answer, Argument, BridgeId, CreditId, Denial, DenialCode, Description, Digest, Effect,
     Evidence, EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input,
-    KeyId, Leg, Method, NetworkId, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Trust, Value,
+    KeyId, Leg, Method, NetworkId, Observation, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Trust, Value,
     ValueType, Verdict, ViewInput,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
@@ -171,6 +171,7 @@ structs! {
     ForeignBalance { read, token, account, balance, available }
     Hold { id, token, owner, beneficiary, amount, kind, expires_ms }
     Field { name, value }
+    Observation { account, key, role, answer, observed_ms }
     Denial { code, reason, field, hint }
     Description {
         abi, name, version, summary, params, methods, queries, denials, evidence, foreign_reads
@@ -231,6 +232,7 @@ enums! {
             bridge, chain_id, contract, nonce, kind, asset, sender, token, recipient, amount, deadline_ms,
             commitment, height, trust
         }
+        4 OracleRound { feed, round, decimals, observations }
     }
     Trust { 0 Qbft {} 1 QbftContract {} 2 Attested {} }
     Value {
@@ -280,7 +282,7 @@ enums! {
         11 Transfer { from, to, amount }
         12 Emit { lane, payload }
     }
-    EvidenceKind { 0 Credential {} 1 HashPreimage {} 2 Attestation {} 3 BridgeProof {} }
+    EvidenceKind { 0 Credential {} 1 HashPreimage {} 2 Attestation {} 3 BridgeProof {} 4 OracleRound {} }
     ForeignTarget { 0 Token { inner: 0 } 1 Parameter { inner: 0 } }
 }
 
@@ -430,6 +432,27 @@ mod tests {
             lock(Trust::Qbft),
             lock(Trust::QbftContract),
             lock(Trust::Attested),
+            Evidence::OracleRound {
+                feed: serial,
+                round: u64::MAX - 4,
+                decimals: 18,
+                observations: vec![
+                    Observation {
+                        account: account(1),
+                        key: key(2),
+                        role: 3,
+                        answer: i128::MIN,
+                        observed_ms: 4,
+                    },
+                    Observation {
+                        account: account(5),
+                        key: key(6),
+                        role: 7,
+                        answer: 8,
+                        observed_ms: u64::MAX,
+                    },
+                ],
+            },
         ]
     }
 
@@ -522,6 +545,7 @@ mod tests {
                 EvidenceKind::HashPreimage,
                 EvidenceKind::Attestation,
                 EvidenceKind::BridgeProof,
+                EvidenceKind::OracleRound,
             ],
             foreign_reads: vec![
                 ForeignRead { target: ForeignTarget::Token(TOKEN), policy_index: 1 },

@@ -351,7 +351,7 @@ pub(crate) fn verify_lock(
             height: block.height,
             trust: config.trust(),
         },
-        signed_by: None,
+        signed_by: Vec::new(),
         expires_ms: None,
         nullifier: Some(config.nullifier(lock.nonce, &token)),
         sealed: Some(Sealed { bridge, set: state.set(), block_s: block.time_s }),

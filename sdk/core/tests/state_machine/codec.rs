@@ -9,7 +9,8 @@ use dsm_abi::{
 };
 use dsm_core::{
     Accepted, AccountProof, Attestation, CheckpointSignature, Entry, EvidenceProof, Genesis, HashPreimage,
-    Operation, OperationKind, Signature, SignedCheckpoint, SignedTransition, Transition, limit,
+    Operation, OperationKind, Signature, SignedCheckpoint, SignedObservation, SignedTransition, Transition,
+    limit,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -148,6 +149,20 @@ fn evidence() -> impl Strategy<Value = EvidenceProof> {
             let attestation = Attestation { account: AccountId(id), topic, payload, nonce: id };
             EvidenceProof::Attestation { attestation, key: 1, suite, signature }
         }),
+        (id(), any::<(u64, u8, i128)>(), bytes(), suite()).prop_map(
+            |(id, (round, decimals, answer), signature, suite)| {
+                let one = SignedObservation {
+                    account: AccountId(id),
+                    key: decimals,
+                    suite,
+                    signature,
+                    answer,
+                    observed_ms: round,
+                };
+                let observations = vec![one; usize::from(decimals % 3)];
+                EvidenceProof::OracleRound { feed: Digest(id), round, decimals, observations }
+            }
+        ),
     ]
 }
 

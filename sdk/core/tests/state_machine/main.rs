@@ -12,6 +12,7 @@ mod properties;
 mod records;
 mod refusals;
 mod regressions;
+mod rounds;
 mod shown;
 mod tries;
 mod world;

@@ -248,6 +248,7 @@ impl Judge for Native {
                 EvidenceKind::HashPreimage,
                 EvidenceKind::Attestation,
                 EvidenceKind::BridgeProof,
+                EvidenceKind::OracleRound,
             ],
             foreign_reads: reads.then_some(ForeignRead { target, policy_index: 0 }).into_iter().collect(),
         };
