@@ -90,6 +90,8 @@ pub struct Module {
     description: Description,
     compile: Duration,
     compiled_bytes: usize,
+    exports: Vec<String>,
+    describe_fuel: u64,
 }
 
 impl Module {
@@ -116,6 +118,16 @@ impl Module {
     /// Bytes of the compiled image.
     pub const fn compiled_bytes(&self) -> usize {
         self.compiled_bytes
+    }
+
+    /// The names that the module exports, in its order, escaped for display.
+    pub fn exports(&self) -> &[String] {
+        &self.exports
+    }
+
+    /// Fuel that its description used.
+    pub const fn describe_fuel(&self) -> u64 {
+        self.describe_fuel
     }
 }
 
@@ -223,8 +235,12 @@ impl Engine {
             Calls { buf: export("dsm_buf")?, evaluate: export("dsm_evaluate")?, view: export("dsm_view")? };
         let describe = export("dsm_describe")?;
         let compiled_bytes = compiled_bytes(module);
-        let description = match self.describe(&prepared, &calls, &describe) {
-            Ok(description) => description,
+        // The depth meter's own exports are not the module's.
+        let exports = module.exports().map(|export| export.name());
+        let exports =
+            exports.filter(|name| !name.starts_with(gate::RESERVED_PREFIX)).map(gate::escaped).collect();
+        let (description, describe_fuel) = match self.describe(&prepared, &calls, &describe) {
+            Ok(described) => described,
             Err(Stop::Host(fault)) => return Err(fault.into()),
             Err(Stop::Policy(fault)) => {
                 let help = "dsm_buf must give a range of memory, and dsm_describe a canonical description";
@@ -247,6 +263,8 @@ impl Engine {
             description,
             compile,
             compiled_bytes,
+            exports,
+            describe_fuel,
         }))
     }
 
@@ -381,11 +399,12 @@ impl Engine {
         prepared: &Prepared,
         calls: &Calls,
         describe: &ModuleExport,
-    ) -> Result<Description, Stop> {
+    ) -> Result<(Description, u64), Stop> {
         let mut run = self.start(prepared, &empty_state(), &[], FUEL_LIMIT_DEFAULT)?;
         run.buffer(&calls.buf, PROBE_BUFFER_BYTES)?;
         let packed = run.invoke::<(), i64>(describe, ())?;
-        Ok(output::description(run.output(packed, limit::DESCRIPTION_BYTES_MAX)?)?)
+        let description = output::description(run.output(packed, limit::DESCRIPTION_BYTES_MAX)?)?;
+        Ok((description, run.fuel_limit.saturating_sub(run.fuel_left())))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the two public calls differ in export and reading only")]
