@@ -130,6 +130,10 @@ fn creation() -> Vec<Case> {
     let many: Vec<u8> = (1..=33).collect();
     vec![
         terms(9, Value::U64(0)).accepts("a desk that earns nothing", vec![]),
+        terms(1, keys(&[1, 2])).accepts("every controller of two", vec![]),
+        terms(1, keys(&many[..32])).accepts("as many controllers as fit", vec![]),
+        terms(4, Value::U64(18)).accepts("the finest base token", vec![]),
+        terms(6, Value::U64(18)).accepts("the finest quote token", vec![]),
         terms(9, Value::U64(9_999)).accepts("a desk that earns all but everything", vec![]),
         terms(9, Value::U64(10_000)).refuses("a desk that pays nothing", Denied::BadTerms),
         terms(1, keys(&[])).refuses("no controller", Denied::BadTerms),

@@ -170,6 +170,8 @@ fn enlistments() -> Vec<Case> {
         .fold(empty(), |scene, n| listed(scene, account(100 + n), u64::from(n), &source(1)));
     let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     let long = "p".repeat(33);
+    let widest = [&long[1..], "b", "c", "d", "e", "f", "g", "h"];
+    let wide = Source { purposes: widest.map(String::from).to_vec(), ..source(0) };
     let wrong = |name: &str, purposes: &[&str]| {
         enlist(two(pool()), args(CAROL, 3, purposes, 1, UNTIL_MS)).refuses(name, Denied::BadSource)
     };
@@ -191,6 +193,10 @@ fn enlistments() -> Vec<Case> {
                 sets(priority_key(CAROL), &3_u64),
                 sets(source_key(3, CAROL), &Source { until_ms: START_MS, ..source(0) }),
             ],
+        ),
+        enlist(two(pool()), args(CAROL, 3, &widest, 1_000, UNTIL_MS)).accepts(
+            "as many purposes as fit, one as long as fits",
+            vec![sets(priority_key(CAROL), &3_u64), sets(source_key(3, CAROL), &wide)],
         ),
         enlist(two(pool()), args(CAROL, 3, &served, 1_000, START_MS - 1))
             .refuses("an end that is past", Denied::BadSource),
@@ -287,6 +293,7 @@ fn draws() -> Vec<Case> {
                 decides("draw", &decision(&[(ALICE, 100), (BOB, 500)], &[], "")),
             ],
         ),
+        asks(ready().at(END_MS - 1), 60, "fx").accepts("a moment before its end", first(60, &source(100))),
         asks(ready(), 601, "fx").refuses("one unit more than there is", Denied::NotEnough),
         asks(ready(), u128::MAX, "fx").refuses("all that could ever be (C6)", Denied::NotEnough),
         asks(ready(), 1, "gold").refuses("a purpose that nobody serves", Denied::NotEnough),
@@ -426,6 +433,14 @@ fn order() -> Vec<Case> {
             "fx",
         )
         .refuses("and not a moment before", Denied::NotEnough),
+        asks(ready(Source { until_ms: START_MS, ..source(100) }), 50, "fx").accepts(
+            "the last moment of a source's term",
+            vec![
+                sets(source_key(1, ALICE), &Source { until_ms: START_MS, ..drawn(&source(100), &[50]) }),
+                holds(ALICE, 50),
+                decides("draw", &decision(&[(ALICE, 50)], &[], "")),
+            ],
+        ),
         asks(sources_sign(one(equal)), 50, "fx").accepts(
             "equal priorities by account",
             vec![
@@ -474,6 +489,14 @@ fn overrides() -> Vec<Case> {
             .accepts("other purposes, above one draw", from_bob(&small, 500, &told(500, "Alice is down"))),
         choose(ready(), args(BOB, 50, DAVE, "fx", END_MS, &longest))
             .accepts("a long reason", from_bob(&source(500), 50, &told(50, &longest))),
+        choose(with(&Source { until_ms: START_MS, ..source(500) }), usual(50)).accepts(
+            "the last moment of a source's term",
+            from_bob(&Source { until_ms: START_MS, ..source(500) }, 50, &told(50, "Alice is down")),
+        ),
+        choose(ready(), args(BOB, 50, DAVE, &longest[..32], END_MS, "why")).accepts(
+            "any purpose of 32 bytes",
+            from_bob(&source(500), 50, &Decision { purpose: longest[..32].into(), ..told(50, "why") }),
+        ),
         choose(ready(), usual(501)).refuses("never above the line", Denied::OverLine),
         choose(ready(), usual(0)).refuses("override for nothing", Denied::ZeroAmount),
         choose(ready(), args(BOB, 50, DAVE, "fx", END_MS, "")).refuses("no reason", Denied::NoRationale),
