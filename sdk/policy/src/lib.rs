@@ -17,6 +17,7 @@ extern crate std;
 pub mod bench;
 mod context;
 mod deny;
+pub mod feed;
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code)]
 #[doc(hidden)]
