@@ -2,6 +2,7 @@
 //! themselves.
 
 pub mod api;
+pub mod car;
 pub mod client;
 pub mod draft;
 pub mod package;

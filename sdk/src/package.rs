@@ -15,9 +15,9 @@ use dsm_crypto::Signer;
 use serde::{Deserialize, Serialize};
 
 /// Multicodec of raw bytes.
-const RAW: u64 = 0x55;
+pub(crate) const RAW: u64 = 0x55;
 /// Multicodec of DAG-CBOR.
-const DAG_CBOR: u64 = 0x71;
+pub(crate) const DAG_CBOR: u64 = 0x71;
 /// Multihash code of BLAKE3-256.
 const BLAKE3: u64 = 0x1e;
 /// Bytes of a document: a description and a few texts.
@@ -160,7 +160,8 @@ pub fn parse_policy(text: &str) -> Option<PolicyId> {
     cid.hash().digest().try_into().ok().map(PolicyId)
 }
 
-fn cid(codec: u64, digest: &[u8; 32]) -> Cid {
+/// CIDv1 of a BLAKE3-256 digest.
+pub(crate) fn cid(codec: u64, digest: &[u8; 32]) -> Cid {
     let hash = Multihash::wrap(BLAKE3, digest).expect("32 bytes fit a multihash of 64");
     Cid::new_v1(codec, hash)
 }
