@@ -1,6 +1,8 @@
 //! What the policy accepts and refuses, as data: checked natively here and as WASM by the host.
 
-use crate::{Client, DAY_MS, Denied, PAIR, Quote, Step, Volume, client_key, quote_key, volume_key, word};
+use crate::{
+    Client, DAY_MS, Denied, PAIR, Quote, Step, Volume, client_key, quote_key, steps, volume_key, word,
+};
 use alloc::{vec, vec::Vec};
 use dsm_policy::bench::{Case, START_MS, Scene, StateMap, account, deletes, key, sets};
 use dsm_policy::feed::{LATEST, Latest};
@@ -443,6 +445,7 @@ fn queries() -> Vec<Case> {
     let shown = |step: &str, quote: Quote| {
         Fields::new()
             .with("step", alloc::string::String::from(step))
+            .with("steps", steps(quote.step))
             .with("buys", quote.buys)
             .with("base", quote.base)
             .with("quote", quote.quote)

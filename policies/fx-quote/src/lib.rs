@@ -316,13 +316,15 @@ impl FxQuote {
         Ok(())
     }
 
-    /// A quote: how far it has come, `expired` if it can go no further, what each side pays, and at which rate.
+    /// A quote: how far it has come, `expired` if it can go no further, how many steps were taken, what each side pays,
+    /// and at which rate.
     #[query]
     fn quote(&self, view: &View<'_>, client: AccountId, number: u64) -> Result<Fields, Deny> {
         let quote = quote_of(&view.state(), client, number)?;
         let step = if expired(&quote, view.time_ms()) { "expired" } else { word(quote.step) };
         Ok(Fields::new()
             .with("step", alloc::string::String::from(step))
+            .with("steps", steps(quote.step))
             .with("buys", quote.buys)
             .with("base", quote.base)
             .with("quote", quote.quote)
@@ -475,6 +477,17 @@ fn booked_on(state: &State<'_>, key: impl AsRef<[u8]>, day: u64) -> u128 {
 fn over(denied: Denied, wanted: u128, max: u128) -> Deny {
     let reason = text![wanted, " base units on this day exceed the limit of ", max];
     denied.because(reason).field("amount")
+}
+
+/// How many steps were taken up to this one.
+fn steps(step: Step) -> u64 {
+    match step {
+        Step::Requested => 1,
+        Step::Locked => 2,
+        Step::Booked => 3,
+        Step::Settled => 4,
+        Step::Reconciled => 5,
+    }
 }
 
 fn word(step: Step) -> &'static str {
