@@ -3,8 +3,10 @@
 
 pub mod api;
 pub mod car;
+pub mod cases;
 pub mod client;
 pub mod draft;
+pub mod evidence;
 pub mod package;
 pub mod process;
 pub mod receipt;

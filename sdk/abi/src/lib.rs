@@ -9,6 +9,7 @@
 #![no_std]
 extern crate alloc;
 
+mod case;
 mod codec;
 mod describe;
 mod evidence;
@@ -21,6 +22,7 @@ mod suite;
 mod value;
 mod verdict;
 
+pub use case::{Call, Expected, NativeAnswers, Situation, StateMap, Verification};
 pub use codec::{DecodeError, decode, encode};
 pub use describe::{
     Argument, DenialCode, Description, EvidenceKind, ForeignRead, ForeignTarget, Method, Parameter,

@@ -87,6 +87,8 @@ pub mod tag {
     pub const BRIDGE_STATE: &str = "bridge-state";
     /// A bridge's trusted set.
     pub const BRIDGE_SET: &str = "bridge-set";
+    /// A name in a case file, by its kind.
+    pub const CASE_NAME: &str = "case-name";
     /// The name of a feed.
     pub const FEED: &str = "feed";
 }

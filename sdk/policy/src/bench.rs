@@ -4,16 +4,17 @@
 //! tests replay the same cases with the WASM module and demand the same verdict bytes.
 
 use crate::abi::{
-    AccountId, Action, Answer, Digest, Effect, Evidence, Field, ForeignBalance, Input, KeyId, Leg, NetworkId,
+    AccountId, Action, Answer, Digest, Effect, Evidence, ForeignBalance, Input, KeyId, Leg, NetworkId,
     Observation, Party, ReadState, SignedKey, Signer, TokenId, TokenView, Value, Verdict, ViewInput, decode,
     encode, limit,
 };
+pub use crate::abi::{Call, Expected, StateMap};
 use crate::run::{Policy, evaluate, view};
-use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec, vec::Vec};
+use crate::{Context, Outcome, View};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 use core::cell::RefCell;
 
-/// A policy's state.
-pub type StateMap = BTreeMap<Vec<u8>, Vec<u8>>;
+pub use crate::native::serve;
 
 /// The host functions as the native side reaches them.
 pub trait Calls {
@@ -32,6 +33,25 @@ pub trait Calls {
 }
 
 /// Hashes and signatures for policies that ask for them. The bench has none of its own.
+///
+/// ```
+/// use dsm_policy::bench::{Bench, Cryptography};
+///
+/// /// Digests that a test can see through, and signatures that are always good.
+/// struct Plain;
+///
+/// impl Cryptography for Plain {
+///     fn hash(&self, _: u32, bytes: &[u8]) -> [u8; 32] {
+///         core::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0))
+///     }
+///     fn verify(&self, _: u32, _: &[u8], _: &[u8], _: &[u8]) -> bool {
+///         true
+///     }
+/// }
+///
+/// let bench = Bench { cryptography: Some(&Plain), ..Bench::default() };
+/// # let _ = bench;
+/// ```
 pub trait Cryptography {
     /// The digest of `bytes` by one of [`crate::hash_alg`].
     fn hash(&self, algorithm: u32, bytes: &[u8]) -> [u8; 32];
@@ -40,6 +60,38 @@ pub trait Cryptography {
 }
 
 /// State in memory, notes kept, cryptography as given.
+///
+/// ```
+/// # use dsm_policy::{Context, Denials, Outcome, Params, Transfer, ensure, policy};
+/// #
+/// # #[derive(Params)]
+/// # struct Limit {
+/// #     /// Base units that one transfer may move.
+/// #     max: u128,
+/// # }
+/// #
+/// # #[derive(Clone, Copy, Denials)]
+/// # enum Denied {
+/// #     /// The transfer moves more than the limit.
+/// #     OverLimit = 100,
+/// # }
+/// #
+/// # #[policy(name = "limit", summary = "Limits every transfer.", denials = Denied)]
+/// # impl Limit {
+/// #     fn transfer(&self, _: &mut Context<'_>, transfer: Transfer) -> Outcome {
+/// #         ensure(transfer.amount <= self.max, Denied::OverLimit)
+/// #     }
+/// # }
+/// use dsm_policy::abi::Input;
+/// use dsm_policy::bench::{Bench, Call, Scene, account};
+/// use dsm_policy::{Action, Effect, Value, Verdict};
+///
+/// let pay = Action::Transfer { to: account(2), amount: 5, bilateral: false };
+/// let case = Scene::new(vec![Value::U128(10)]).leg(account(1), pay).accepts("small", vec![]);
+/// let Call::Evaluate(input) = &case.call else { unreachable!() };
+/// let bench = Bench::default();
+/// assert_eq!(bench.evaluate::<Limit>(input).0, Verdict::Accept(vec![]));
+/// ```
 #[derive(Default)]
 pub struct Bench<'a> {
     /// The policy's state.
@@ -48,7 +100,7 @@ pub struct Bench<'a> {
     pub foreign: Vec<StateMap>,
     /// Answers `hash` and `verify`; without it, a policy that asks panics.
     pub cryptography: Option<&'a dyn Cryptography>,
-    notes: RefCell<Vec<(u32, String)>>,
+    pub(crate) notes: RefCell<Vec<(u32, String)>>,
 }
 
 impl Bench<'_> {
@@ -118,6 +170,42 @@ impl Calls for Bench<'_> {
 }
 
 /// One call of a policy and what must come of it.
+///
+/// ```
+/// # use dsm_policy::{Context, Denials, Outcome, Params, Transfer, ensure, policy};
+/// #
+/// # #[derive(Params)]
+/// # struct Limit {
+/// #     /// Base units that one transfer may move.
+/// #     max: u128,
+/// # }
+/// #
+/// # #[derive(Clone, Copy, Denials)]
+/// # enum Denied {
+/// #     /// The transfer moves more than the limit.
+/// #     OverLimit = 100,
+/// # }
+/// #
+/// # #[policy(name = "limit", summary = "Limits every transfer.", denials = Denied)]
+/// # impl Limit {
+/// #     fn transfer(&self, _: &mut Context<'_>, transfer: Transfer) -> Outcome {
+/// #         ensure(transfer.amount <= self.max, Denied::OverLimit)
+/// #     }
+/// # }
+/// use dsm_policy::bench::{Case, Scene, account, uncovered};
+/// use dsm_policy::{Action, Value};
+///
+/// let pay = |amount| Action::Transfer { to: account(2), amount, bilateral: false };
+/// let token = || Scene::new(vec![Value::U128(10)]);
+/// let cases: Vec<Case> = vec![
+///     token().leg(account(1), pay(10)).accepts("up to the limit", vec![]),
+///     token().leg(account(1), pay(11)).refuses("over the limit", Denied::OverLimit),
+/// ];
+/// for case in &cases {
+///     case.check::<Limit>().unwrap();
+/// }
+/// assert!(uncovered::<Limit>(&cases).is_empty());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
     /// One line for people.
@@ -130,26 +218,6 @@ pub struct Case {
     pub call: Call,
     /// What must come of it.
     pub expected: Expected,
-}
-
-/// The call of a [`Case`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// `dsm_evaluate`.
-    Evaluate(Input),
-    /// `dsm_view`.
-    View(ViewInput),
-}
-
-/// What must come of a [`Case`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// Exactly these effects.
-    Accept(Vec<Effect>),
-    /// A denial with this code.
-    Reject(u16),
-    /// Exactly these values.
-    Answer(Vec<Field>),
 }
 
 impl Case {
@@ -234,6 +302,20 @@ pub const fn key(n: u8) -> KeyId {
 }
 
 /// A situation from which cases are made. Each step returns the changed scene, so variants share a beginning.
+///
+/// ```
+/// use dsm_policy::bench::{Scene, account, key};
+/// use dsm_policy::{Action, Value};
+///
+/// // A token with one parameter, an account with 50 units of which 20 are free, and its owner's signature.
+/// let scene = Scene::new(vec![Value::U64(7)])
+///     .party(account(1), 50, 20)
+///     .signed(account(1), &[key(1)])
+///     .leg(account(1), Action::Burn { amount: 5 });
+/// // Variants share the beginning.
+/// let later = scene.clone().at(dsm_policy::bench::START_MS + 60_000);
+/// assert!(later.judge(|context| { assert!(context.signed(account(1))); Ok(()) }) == scene.judge(|_| Ok(())));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Scene {
     input: Input,
@@ -364,6 +446,36 @@ impl Scene {
         self
     }
 
+    /// Judges by a function instead of a policy: for trying a part of a policy alone. The scene's legs may be empty
+    /// if the part does not ask for them.
+    pub fn judge(&self, part: impl FnOnce(&mut Context<'_>) -> Outcome) -> Verdict {
+        let bench = self.bench();
+        let mut context = Context::new(&self.input, &bench);
+        match part(&mut context) {
+            Ok(()) => Verdict::Accept(context.into_effects()),
+            Err(deny) => Verdict::Reject(deny.into_denial()),
+        }
+    }
+
+    /// Asks by a function instead of a policy's query.
+    ///
+    /// ```
+    /// use dsm_policy::bench::Scene;
+    /// let count = Scene::new(vec![]).state(b"n", &3_u64).look(|view| view.state().get::<u64>(b"n"));
+    /// assert_eq!(count, Some(3));
+    /// ```
+    pub fn look<T>(&self, part: impl FnOnce(&View<'_>) -> T) -> T {
+        let Input { abi, policy_index, time_ms, network, token, params, .. } = self.input.clone();
+        let (query, args) = (String::new(), vec![]);
+        let input = ViewInput { abi, policy_index, time_ms, network, token, params, query, args };
+        let bench = self.bench();
+        part(&View::new(&input, &bench))
+    }
+
+    fn bench(&self) -> Bench<'_> {
+        Bench { state: self.state.clone(), foreign: self.foreign.clone(), ..Bench::default() }
+    }
+
     /// The judged leg must be accepted with exactly these effects.
     pub fn accepts(self, name: &str, effects: Vec<Effect>) -> Case {
         self.case(name, Expected::Accept(effects))
@@ -404,6 +516,13 @@ impl Scene {
 }
 
 /// The effect of [`crate::Context::set`].
+///
+/// ```
+/// use dsm_policy::bench::{deletes, sets};
+/// use dsm_policy::Effect;
+/// assert_eq!(sets(b"n", &5_u16), Effect::SetState { key: b"n".to_vec(), value: vec![5, 0] });
+/// assert_eq!(deletes(b"n"), Effect::DeleteState { key: b"n".to_vec() });
+/// ```
 pub fn sets<T: borsh::BorshSerialize>(key: impl AsRef<[u8]>, value: &T) -> Effect {
     Effect::SetState { key: key.as_ref().to_vec(), value: encode(value) }
 }

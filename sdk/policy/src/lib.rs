@@ -24,6 +24,8 @@ pub mod feed;
 pub mod guest;
 mod leg;
 pub mod math;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 mod run;
 mod state;
 mod text;
@@ -38,7 +40,7 @@ pub use deny::{Denials, Deny, Outcome, Refused, ensure};
 pub use dsm_abi as abi;
 pub use dsm_abi::{
     AccountId, Action, BridgeId, CreditId, Digest, Effect, Evidence, Field, Hold, HoldId, HoldKind, KeyId,
-    Leg, NetworkId, Observation, Party, TokenId, Trust, Value, ValueType, import::hash_alg,
+    Leg, NetworkId, Observation, Party, TokenId, Trust, Value, ValueType, Verdict, import::hash_alg,
     import::verify_alg, lane,
 };
 pub use dsm_policy_macros::{Denials, Params, policy};
