@@ -396,12 +396,8 @@ impl FxQuote {
         let up = self.quote_decimals as u32;
         let down = self.base_decimals as u32 + u32::from(latest.decimals) + BPS_DECIMALS;
         let power = |exponent| 10_u128.checked_pow(exponent).ok_or(math::MathError::OutOfRange);
-        if up > down {
-            let rate = mul_div(rate, power(up - down)?, 1, Rounding::Down)?;
-            Ok(mul_div(base, rate, 1, rounding)?)
-        } else {
-            Ok(mul_div(base, rate, power(down - up)?, rounding)?)
-        }
+        let rate = mul_div(rate, power(up.saturating_sub(down))?, 1, Rounding::Down)?;
+        Ok(mul_div(base, rate, power(down.saturating_sub(up))?, rounding)?)
     }
 }
 
