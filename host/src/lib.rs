@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod engine;
+pub mod evidence;
 pub mod node;
 pub mod replicate;

@@ -1,6 +1,8 @@
 //! The routes, once, as data: the router and the OpenAPI document are both made from this table.
 
-use super::{Api, backup, bridge, config, events, ledger, refusals, submit as submissions, topology};
+use super::{
+    Api, backup, bridge, config, events, evidence, ledger, refusals, submit as submissions, topology,
+};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, get, post};
@@ -51,6 +53,7 @@ pub(super) enum Name {
     Outbox,
     OutboxEntry,
     ProveOutbox,
+    Evidence,
     OutboxPath,
     OutboxConsistency,
     LatestCheckpoint,
@@ -314,6 +317,15 @@ pub(super) const ROUTES: &[Route] = &[
         )],
     },
     Route {
+        path: "/v1/evidence",
+        operations: &[write(
+            Name::Evidence,
+            "Cuts an evidence package out of the log: everything that a stranger needs to judge up to 64 transitions again offline, under the last checkpoint.",
+            Json("EvidenceRequest"),
+            Octets("EvidencePackage"),
+        )],
+    },
+    Route {
         path: "/v1/checkpoints/latest",
         operations: &[read(
             Name::LatestCheckpoint,
@@ -467,6 +479,7 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::Outbox => get(bridge::outbox),
         Name::OutboxEntry => get(bridge::entry),
         Name::ProveOutbox => get(bridge::prove),
+        Name::Evidence => post(evidence::evidence),
         Name::OutboxPath => get(bridge::path),
         Name::OutboxConsistency => get(bridge::consistency),
         Name::LatestCheckpoint => get(ledger::latest_checkpoint),

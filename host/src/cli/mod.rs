@@ -12,6 +12,7 @@ mod config;
 mod discover;
 mod doctor;
 mod door;
+mod evidence;
 pub(crate) mod failure;
 mod gate;
 mod key;
@@ -112,6 +113,9 @@ enum Verb {
     Prove(proof::ProveVerb),
     /// Check a proof, a checkpoint or evidence of equivocation, without the node
     Verify(proof::VerifyArgs),
+    /// Write and check evidence packages: transitions with everything that a stranger needs to judge them again
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceVerb),
     /// Move value to and from an EVM chain, by proof
     #[command(subcommand)]
     Bridge(Box<bridge::BridgeVerb>),
@@ -173,6 +177,7 @@ fn run(session: &Session, verb: &Verb, layers: Option<Layers>) -> Result<(), Fai
         Verb::Checkpoint(args) => proof::checkpoint(session, args),
         Verb::Prove(verb) => proof::prove(session, verb),
         Verb::Verify(args) => proof::verify(session, args),
+        Verb::Evidence(verb) => evidence::run(session, verb),
         Verb::Bridge(verb) => bridge::run(session, verb),
         Verb::Replay(args) => status::replay(session, args),
         Verb::Completions { shell } => completions(session, *shell),

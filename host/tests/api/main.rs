@@ -17,6 +17,7 @@ mod bridged;
 mod bridge;
 mod documents;
 mod events;
+mod evidence;
 mod http;
 mod ledger;
 mod refusals;

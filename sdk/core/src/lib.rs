@@ -26,6 +26,7 @@ mod refusal;
 mod settle;
 mod shape;
 mod sign;
+mod slice;
 mod token;
 mod transition;
 mod trie;
@@ -57,6 +58,9 @@ pub use refusal::Refusal;
 pub use settle::{Changes, Event};
 pub use shape::{ShapeError, limit};
 pub use sign::{SignKind, signing_message};
+pub use slice::{
+    LogSlice, Logged, Proven, RECORD_KIND, ReadSlice, Rejudged, RejudgedSlice, SliceError, Stretch, Touched,
+};
 pub use token::{StateSpace, Token, TokenState, TokenTerms};
 pub use transition::{Genesis, Operation, OperationKind, Signature, SignedTransition, Transition};
 pub use trie::{Compact, PathProof, Relationship, Rule, Trie, relationship_key};
