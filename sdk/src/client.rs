@@ -9,10 +9,10 @@
 use crate::api::{
     AccountProofView, AccountView, AccountsPage, AddPeerRequest, AssetProofView, BatchAnswer, BatchResult,
     BridgeView, BridgesPage, ChangedSettings, ChangedTopology, CheckpointView, ConfigRequest, ConfigView,
-    ConsistencyView, EquivocationsAnswer, FieldView, HealthView, Hex, HistoryPage, InboxPage, LockView,
-    LogEvent, MatrixView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView, PeerRequest,
-    PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView, TokenInfo,
-    TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest, limit,
+    ConsistencyView, EquivocationsAnswer, EvidenceRequest, FieldView, HealthView, Hex, HistoryPage,
+    InboxPage, LockView, LogEvent, MatrixView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView,
+    PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView,
+    TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest, limit,
 };
 use crate::receipt::{Durability, Receipt};
 use dsm_abi::{AccountId, BridgeId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
@@ -322,6 +322,16 @@ impl Client {
         self.get_bytes(&format!("/v1/policies/{}/package", PolicyCid(*policy)))
     }
 
+    /// The bytes of an evidence package about these transitions, under the node's last checkpoint. The caller verifies
+    /// them: `dsm evidence verify`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the code `not_checkpointed` if a transition is newer than the last checkpoint.
+    pub fn evidence(&self, transitions: &[TransitionId], whole: bool) -> Result<Vec<u8>, ClientError> {
+        let request = EvidenceRequest { transitions: transitions.to_vec(), whole };
+        self.send("/v1/evidence", JSON, OCTETS, &json(&request)?)
+    }
+
     /// A proof of an account's head at the last checkpoint.
     ///
     /// # Errors
@@ -590,12 +600,16 @@ impl Client {
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, kind: &str, body: &[u8]) -> Result<T, ClientError> {
+        let bytes = self.send(path, kind, JSON, body)?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    fn send(&self, path: &str, kind: &str, accept: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
         let request = self.agent.post(format!("{}{path}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_millis(REQUEST_MS_MAX))).build();
-        let request = request.header(header::ACCEPT, JSON).header(header::CONTENT_TYPE, kind);
+        let request = request.header(header::ACCEPT, accept).header(header::CONTENT_TYPE, kind);
         let answer = self.signed_in(request).send(body);
-        let bytes = self.read(answer.map_err(|error| self.unreachable(&error))?)?;
-        serde_json::from_slice(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
+        self.read(answer.map_err(|error| self.unreachable(&error))?)
     }
 
     fn signed_in<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {

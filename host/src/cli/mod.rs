@@ -12,7 +12,7 @@ mod config;
 mod discover;
 mod doctor;
 mod door;
-mod evidence;
+pub(crate) mod evidence;
 pub(crate) mod failure;
 mod gate;
 mod key;
