@@ -49,8 +49,8 @@ pub trait Calls {
 ///     }
 /// }
 ///
-/// let bench = Bench { cryptography: Some(&Plain), ..Bench::default() };
-/// # let _ = bench;
+/// let mut bench = Bench::default();
+/// bench.cryptography = Some(&Plain);
 /// ```
 pub trait Cryptography {
     /// The digest of `bytes` by one of [`crate::hash_alg`].

@@ -4,6 +4,19 @@ use crate::abi::{Denial, DenialCode, limit};
 use alloc::string::String;
 
 /// What judging a leg gives: `Ok` accepts, with the effects collected by the context.
+///
+/// ```
+/// use dsm_policy::{Context, Denials, Outcome};
+/// # #[derive(Clone, Copy, Denials)]
+/// # enum Denied {
+/// #     /// The token is paused.
+/// #     Paused = 100,
+/// # }
+///
+/// fn running(context: &Context<'_>) -> Outcome {
+///     if context.state().has(b"paused") { Err(Denied::Paused.into()) } else { Ok(()) }
+/// }
+/// ```
 pub type Outcome = Result<(), Deny>;
 
 /// A policy's own denials, usually derived:
@@ -19,6 +32,11 @@ pub type Outcome = Result<(), Deny>;
 /// ```
 ///
 /// Codes below 100 belong to [`Refused`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no list of denials",
+    label = "not the denials of a policy",
+    note = "put `#[derive(Clone, Copy, Denials)]` on an enum without fields, each variant with a code of 100 or more"
+)]
 pub trait Denials: Copy {
     /// Every denial with its code, stable word and sentence.
     const ALL: &'static [(u16, &'static str, &'static str)];
@@ -50,6 +68,17 @@ pub trait Denials: Copy {
 }
 
 /// A refusal on its way to the host: code, reason, field at fault, hint.
+///
+/// ```
+/// use dsm_policy::{Denials, Refused, text};
+/// let denial = Refused::Arithmetic
+///     .because(text!["the fee of ", 7_u64, " exceeds the amount"])
+///     .field("amount")
+///     .hint("send more than 7 base units")
+///     .into_denial();
+/// assert_eq!((denial.code, denial.field.as_str()), (5, "amount"));
+/// assert_eq!(denial.reason, "the fee of 7 exceeds the amount");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deny(Denial);
 
@@ -94,6 +123,12 @@ impl<D: Denials> From<D> for Deny {
 
 /// `Ok` if `condition` holds, else the denial.
 ///
+/// ```
+/// use dsm_policy::{Denials, Refused, ensure};
+/// assert!(ensure(1 < 2, Refused::Arithmetic).is_ok());
+/// assert_eq!(ensure(2 < 1, Refused::Arithmetic.field("amount")).unwrap_err().into_denial().code, 5);
+/// ```
+///
 /// # Errors
 /// `denied`, if `condition` is false.
 pub fn ensure(condition: bool, denied: impl Into<Deny>) -> Outcome {
@@ -101,6 +136,12 @@ pub fn ensure(condition: bool, denied: impl Into<Deny>) -> Outcome {
 }
 
 /// The denials that every policy has without writing them.
+///
+/// ```
+/// use dsm_policy::{Denials, Refused};
+/// assert_eq!(Refused::ALL.len(), 6);
+/// assert_eq!((Refused::BadArguments.code(), Refused::BadArguments.word()), (3, "bad_arguments"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The policy has no function for this action.

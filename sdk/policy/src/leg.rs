@@ -3,6 +3,14 @@
 use crate::abi::{AccountId, CreditId, Hold, HoldKind, Value};
 
 /// New units for `to`.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Mint, ensure};
+///
+/// fn rule(mint: Mint) -> Outcome {
+///     ensure(mint.amount % 100 == 0, Refused::UnsupportedAction.field("mint"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mint {
     /// Receives.
@@ -12,6 +20,14 @@ pub struct Mint {
 }
 
 /// Units of the actor are destroyed.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Burn, ensure};
+///
+/// fn rule(burn: Burn) -> Outcome {
+///     ensure(burn.amount >= 10, Refused::UnsupportedAction.field("burn"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Burn {
     /// Base units.
@@ -19,6 +35,14 @@ pub struct Burn {
 }
 
 /// Units move from the actor to `to`.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Transfer, ensure};
+///
+/// fn rule(transfer: Transfer) -> Outcome {
+///     ensure(transfer.bilateral || transfer.amount < 1_000, Refused::UnsupportedAction.field("transfer"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {
     /// Receives.
@@ -30,6 +54,14 @@ pub struct Transfer {
 }
 
 /// The actor takes a credit out of its inbox.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Claim, ensure};
+///
+/// fn rule(claim: Claim) -> Outcome {
+///     ensure(claim.amount > 0 && claim.from.0 != [0; 32], Refused::UnsupportedAction.field("claim"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// The credit.
@@ -41,6 +73,15 @@ pub struct Claim {
 }
 
 /// The actor puts a hold on its own units.
+///
+/// ```
+/// use dsm_policy::{Denials, HoldKind, NewHold, Outcome, Refused, ensure};
+///
+/// /// Only escrow, and never without an end.
+/// fn rule(hold: NewHold) -> Outcome {
+///     ensure(hold.kind == HoldKind::Escrow && hold.expires_ms.is_some(), Refused::UnsupportedAction.field("kind"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewHold {
     /// Who may release or execute it.
@@ -54,6 +95,14 @@ pub struct NewHold {
 }
 
 /// The actor ends a hold in the owner's favour.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Release, ensure};
+///
+/// fn rule(release: Release) -> Outcome {
+///     ensure(release.hold.owner != release.hold.beneficiary, Refused::UnsupportedAction.field("release"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
     /// The hold.
@@ -61,6 +110,14 @@ pub struct Release {
 }
 
 /// The actor ends a hold by moving the amount to the beneficiary.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, Refused, Execute, ensure};
+///
+/// fn rule(execute: Execute) -> Outcome {
+///     ensure(execute.hold.amount < 1_000_000, Refused::UnsupportedAction.field("execute"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execute {
     /// The hold.
@@ -68,6 +125,15 @@ pub struct Execute {
 }
 
 /// A call of a method of another policy of the same token.
+///
+/// ```
+/// use dsm_policy::{Denials, Invoke, Outcome, Refused, ensure};
+///
+/// /// A bystander that lets nobody pause the token, whatever the other policy says.
+/// fn rule(call: Invoke<'_>) -> Outcome {
+///     ensure(call.method != "pause", Refused::UnsupportedAction.field("method"))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invoke<'a> {
     /// The position of the policy that is called.

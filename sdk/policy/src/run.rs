@@ -10,6 +10,29 @@ pub(crate) type Host<'a> = &'a dyn crate::bench::Calls;
 pub(crate) type Host<'a> = crate::guest::Imports<'a>;
 
 /// The parameters that a token gives to a policy. Derived: each field is a parameter, its doc comment the text.
+///
+/// ```
+/// use dsm_policy::{Params, TokenId, Value, ValueType};
+///
+/// #[derive(Debug, PartialEq, Params)]
+/// struct Terms {
+///     /// Base units that one transfer may move.
+///     max: u128,
+///     /// The token that pays; none if zero.
+///     cash: Option<TokenId>,
+/// }
+///
+/// assert_eq!(Terms::describe()[0].value_type, ValueType::U128);
+/// let terms = Terms::from_values(vec![Value::U128(5), Value::Token(TokenId::NONE)]).unwrap();
+/// assert_eq!(terms, Terms { max: 5, cash: None });
+/// let denial = Terms::from_values(vec![Value::U64(5)]).unwrap_err().into_denial();
+/// assert_eq!((denial.code, denial.field.as_str()), (4, "max"));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no parameters",
+    label = "not the parameters of a policy",
+    note = "put `#[derive(Params)]` on the struct; one without fields is a policy without parameters"
+)]
 pub trait Params: Sized {
     /// What the description says of them.
     fn describe() -> Vec<Parameter>;
@@ -22,6 +45,34 @@ pub trait Params: Sized {
 }
 
 /// A policy. Written by [`crate::policy`], never by hand.
+///
+/// ```
+/// # use dsm_policy::{Context, Denials, Outcome, Params, Transfer, ensure, policy};
+/// #
+/// # #[derive(Params)]
+/// # struct Limit {
+/// #     /// Base units that one transfer may move.
+/// #     max: u128,
+/// # }
+/// #
+/// # #[derive(Clone, Copy, Denials)]
+/// # enum Denied {
+/// #     /// The transfer moves more than the limit.
+/// #     OverLimit = 100,
+/// # }
+/// #
+/// # #[policy(name = "limit", summary = "Limits every transfer.", denials = Denied)]
+/// # impl Limit {
+/// #     fn transfer(&self, _: &mut Context<'_>, transfer: Transfer) -> Outcome {
+/// #         ensure(transfer.amount <= self.max, Denied::OverLimit)
+/// #     }
+/// # }
+/// use dsm_policy::Policy;
+///
+/// let about = Limit::description();
+/// assert_eq!((about.name.as_str(), about.params[0].name.as_str()), ("limit", "max"));
+/// assert!(about.denials.iter().any(|denial| denial.name == "over_limit"));
+/// ```
 pub trait Policy: Params {
     /// What the policy says of itself.
     fn description() -> Description;

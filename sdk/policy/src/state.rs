@@ -11,6 +11,17 @@ use borsh::BorshDeserialize;
 
 /// A state key, built without allocating: a prefix byte, then fixed-width parts, so keys of one prefix sort by
 /// their parts and no two different keys collide.
+///
+/// ```
+/// use dsm_policy::{Key, bench::account};
+///
+/// const PAUSED: Key = Key::new(b'p');
+/// fn outflow(n: u8, day: u64) -> Key {
+///     Key::new(b'd').account(account(n)).number(day)
+/// }
+/// assert_eq!(PAUSED.as_ref(), b"p");
+/// assert!(outflow(1, 9).as_ref() < outflow(1, 10).as_ref() && outflow(1, 10).as_ref() < outflow(2, 0).as_ref());
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     bytes: [u8; limit::STATE_KEY_BYTES_MAX],
@@ -77,6 +88,27 @@ impl AsRef<[u8]> for Key {
 }
 
 /// Reads of the state. Writes are effects: [`crate::Context::set`] and [`crate::Context::delete`].
+///
+/// ```
+/// use dsm_policy::{BorshDeserialize, BorshSerialize, bench::Scene, borsh};
+///
+/// #[derive(Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+/// #[borsh(crate = "borsh")]
+/// struct Offer {
+///     price: u128,
+/// }
+///
+/// let scene = Scene::new(vec![]).state(b"o1", &Offer { price: 5 }).state(b"o2", &Offer { price: 6 });
+/// scene.judge(|context| {
+///     let state = context.state();
+///     assert_eq!(state.get(b"o1"), Some(Offer { price: 5 }));
+///     // A page of two: the next one starts after the last key of this one.
+///     let page = state.scan::<Offer>(b"o", b"", 2);
+///     assert_eq!(page.len(), 2);
+///     assert!(state.scan::<Offer>(b"o", &page[1].0, 2).is_empty());
+///     Ok(())
+/// });
+/// ```
 pub struct State<'a> {
     host: Host<'a>,
 }

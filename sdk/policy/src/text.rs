@@ -3,7 +3,13 @@
 use crate::abi::{AccountId, Digest, KeyId, TokenId};
 use alloc::string::String;
 
-/// Joins pieces into one `String`: `text!["only ", left, " of ", max, " base units are left today"]`.
+/// Joins pieces into one `String`.
+///
+/// ```
+/// let (left, max) = (3_u128, 10_u128);
+/// let text = dsm_policy::text!["only ", left, " of ", max, " base units are left today"];
+/// assert_eq!(text, "only 3 of 10 base units are left today");
+/// ```
 #[macro_export]
 macro_rules! text {
     ($($piece:expr),* $(,)?) => {{
@@ -14,6 +20,23 @@ macro_rules! text {
 }
 
 /// Something that can stand in a sentence made by [`text!`](crate::text!).
+///
+/// ```
+/// use dsm_policy::{Piece, text};
+///
+/// /// A price in cents, as people write it.
+/// struct Cents(u64);
+///
+/// impl Piece for Cents {
+///     fn push_to(&self, text: &mut String) {
+///         (self.0 / 100).push_to(text);
+///         text.push_str(if self.0 % 100 < 10 { ".0" } else { "." });
+///         (self.0 % 100).push_to(text);
+///     }
+/// }
+///
+/// assert_eq!(text!["EUR ", Cents(1_205)], "EUR 12.05");
+/// ```
 pub trait Piece {
     /// Appends itself.
     fn push_to(&self, text: &mut String);

@@ -5,6 +5,20 @@ use crate::{Denials, Deny, Refused};
 use alloc::{string::String, vec, vec::Vec};
 
 /// A Rust type that crosses the boundary as a [`Value`].
+///
+/// ```
+/// use dsm_policy::{Typed, Value, ValueType};
+/// assert_eq!(<u128 as Typed>::TYPE, ValueType::U128);
+/// assert_eq!(u128::from_value(Value::U128(5)), Some(5));
+/// assert_eq!(u128::from_value(Value::U64(5)), None);
+/// assert_eq!(vec![1_u8].into_value(), Value::Bytes(vec![1]));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter, an argument or an answer of a policy",
+    label = "no type that crosses the boundary",
+    note = "there are bool, u64, u128, i128, String, Vec<u8>, Digest, AccountId, TokenId, Option<TokenId>, KeyId, \
+            Vec<AccountId>, Vec<KeyId> and Vec<String>; amounts are u128 base units, never floats"
+)]
 pub trait Typed: Sized {
     /// How descriptions call it.
     const TYPE: ValueType;
@@ -63,6 +77,14 @@ impl Typed for Option<TokenId> {
 }
 
 /// Values to be taken one by one, in the order of a description.
+///
+/// ```
+/// use dsm_policy::{Refused, Value, Values};
+/// let mut values = Values::new(vec![Value::U64(5), Value::Bool(true)], Refused::BadArguments);
+/// assert_eq!(values.take::<u64>("count").unwrap(), 5);
+/// assert_eq!(values.take::<String>("name").unwrap_err().into_denial().field, "name");
+/// values.end().unwrap();
+/// ```
 pub struct Values {
     left: vec::IntoIter<Value>,
     refused: Refused,

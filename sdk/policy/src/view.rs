@@ -1,11 +1,24 @@
 //! Read-only queries: what a policy sees and how it answers.
 
-use crate::abi::{Field, NetworkId, TokenView, ViewInput};
+use crate::abi::{Digest, Field, NetworkId, TokenView, ViewInput};
 use crate::run::Host;
 use crate::{Denials, Deny, Refused, State, Typed};
 use alloc::{string::String, vec::Vec};
 
 /// One query to answer.
+///
+/// ```
+/// use dsm_policy::{Fields, View, bench::Scene};
+///
+/// /// What a query of a policy does: it reads and answers, and changes nothing.
+/// fn paused(view: &View<'_>) -> Fields {
+///     Fields::new().with("paused", view.state().has(b"paused"))
+/// }
+///
+/// let token = Scene::new(vec![]);
+/// assert_eq!(token.look(paused), Fields::new().with("paused", false));
+/// assert_eq!(token.state(b"paused", &()).look(paused), Fields::new().with("paused", true));
+/// ```
 pub struct View<'a> {
     input: &'a ViewInput,
     host: Host<'a>,
@@ -41,6 +54,11 @@ impl<'a> View<'a> {
         State::new(self.host)
     }
 
+    /// The digest of `bytes` by one of [`crate::hash_alg`]; an unknown algorithm is a fault.
+    pub fn hash(&self, algorithm: u32, bytes: &[u8]) -> Digest {
+        Digest(self.host.hash(algorithm, bytes))
+    }
+
     #[doc(hidden)]
     pub fn query(&self) -> &'a str {
         &self.input.query
@@ -48,6 +66,12 @@ impl<'a> View<'a> {
 }
 
 /// Named values, in the order in which people should read them.
+///
+/// ```
+/// use dsm_policy::{Fields, Value};
+/// let fields = Fields::new().with("day", 21_990_u64).with("paid", 5_u128).into_vec();
+/// assert_eq!((fields[1].name.as_str(), &fields[1].value), ("paid", &Value::U128(5)));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<Field>);
 
@@ -71,6 +95,23 @@ impl Fields {
 }
 
 /// What a query may return.
+///
+/// ```
+/// use dsm_policy::{Denials, Deny, Fields, IntoFields, Refused};
+///
+/// fn offer(found: Option<u128>) -> Result<Fields, Deny> {
+///     let price = found.ok_or_else(|| Refused::BadArguments.because("there is no such offer"))?;
+///     Ok(Fields::new().with("price", price))
+/// }
+///
+/// assert!(offer(None).into_fields().is_err());
+/// assert_eq!(offer(Some(3)).into_fields(), Ok(Fields::new().with("price", 3_u128)));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a query answers `Fields` or `Result<Fields, Deny>`, not `{Self}`",
+    label = "not an answer",
+    note = "write `Fields::new().with(\"name\", value)`"
+)]
 pub trait IntoFields {
     /// The answer.
     ///

@@ -7,8 +7,8 @@
 use crate::abi::{
     AccountId, Action, Answer, Argument, BridgeId, CreditId, Denial, DenialCode, Description, Digest, Effect,
     Evidence, EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input,
-    KeyId, Leg, Method, NetworkId, Observation, Parameter, Party, SignedKey, Signer, TokenId, TokenView, Trust, Value,
-    ValueType, Verdict, ViewInput,
+    KeyId, Leg, Method, NetworkId, Observation, Parameter, Party, SignedKey, Signer, TokenId, TokenView,
+    Trust, Value, ValueType, Verdict, ViewInput,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
