@@ -259,8 +259,12 @@ fn queries() -> Vec<Case> {
             .state(owned_key(BOB, 9), &true)
             .at(START_MS)
     };
-    let told =
-        Fields::new().with("owner", ALICE).with("stage", String::from("serviced")).with("held", UNITS).with(
+    let told = Fields::new()
+        .with("owner", ALICE)
+        .with("stage", String::from("serviced"))
+        .with("held", UNITS)
+        .with("done", 3_u64)
+        .with(
             "steps",
             vec![
                 text!["registered ", START_MS],

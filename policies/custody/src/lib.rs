@@ -249,7 +249,8 @@ impl Custody {
         step(context, item, kept, Stage::Reported, document)
     }
 
-    /// An item: its owner, its stage, the units held and the time of each step in ms since the Unix epoch.
+    /// An item: its owner, its stage, the units held, how many steps it has gone through, and the time of each in ms
+    /// since the Unix epoch.
     #[query]
     fn item(&self, view: &View<'_>, item: u64) -> Result<Fields, Deny> {
         let kept = find(&view.state(), item)?;
@@ -258,6 +259,7 @@ impl Custody {
             .with("owner", kept.owner)
             .with("stage", String::from(kept.stage().word()))
             .with("held", kept.held)
+            .with("done", kept.steps.len() as u64)
             .with("steps", steps.collect::<Vec<_>>()))
     }
 

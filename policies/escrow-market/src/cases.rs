@@ -309,6 +309,7 @@ fn queries() -> Vec<Case> {
     let told = |stage: &str, result| {
         Fields::new()
             .with("stage", String::from(stage))
+            .with("closed", ["paid", "refunded", "lapsed"].contains(&stage))
             .with("buyer", BUYER)
             .with("seller", SELLER)
             .with("amount", PRICE)

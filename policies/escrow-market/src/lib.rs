@@ -300,8 +300,8 @@ impl EscrowMarket {
         Ok(())
     }
 
-    /// A deal: its stage (`lapsed` if the hold ended before anybody closed it), parties, price, digests and times.
-    /// The result is zero until it is delivered.
+    /// A deal: its stage (`lapsed` if the hold ended before anybody closed it), whether it is closed, parties, price,
+    /// digests and times. The result is zero until it is delivered.
     #[query]
     fn deal(&self, view: &View<'_>, hold: Digest) -> Result<Fields, Deny> {
         let deal = find(&view.state(), HoldId(hold.0))?;
@@ -309,6 +309,7 @@ impl EscrowMarket {
         let stage = if lapsed { "lapsed" } else { deal.stage.word() };
         Ok(Fields::new()
             .with("stage", String::from(stage))
+            .with("closed", lapsed || !deal.stage.is_open())
             .with("buyer", deal.buyer)
             .with("seller", deal.seller)
             .with("amount", deal.amount)
