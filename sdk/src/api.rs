@@ -17,8 +17,8 @@ pub use bridge::{
     LockView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView,
 };
 pub use operation::{
-    EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, OperationKindView, OperationView,
-    ParentView, RecoveryView, SignatureView, TransitionView,
+    EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, ObservationView,
+    OperationKindView, OperationView, ParentView, RecoveryView, SignatureView, TransitionView,
 };
 pub use operator::{
     AuditView, ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, SettingOrigin, SettingView,

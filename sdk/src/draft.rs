@@ -12,8 +12,9 @@ use dsm_abi::{
 };
 use dsm_core::{
     Advance, Attestation, BridgeConfig, Credential, CredentialPresentation, EvidenceProof, EvmLockProof,
-    FinalHeader, Genesis, KeyEntry, KeySet, Operation, OperationKind, PublicKey, ShapeError, SignKind,
-    Signature, SignedTransition, TokenTerms, Transition, block_message, claims_tree, signing_message,
+    FinalHeader, Genesis, KeyEntry, KeySet, ObservationStatement, Operation, OperationKind, PublicKey,
+    ShapeError, SignKind, Signature, SignedObservation, SignedTransition, TokenTerms, Transition,
+    block_message, claims_tree, signing_message,
 };
 use dsm_crypto::{SignError, Signer};
 
@@ -401,6 +402,35 @@ pub fn attest(
     Ok(EvidenceProof::Attestation { attestation, key, suite, signature })
 }
 
+/// Signs what an account observed in a round of a feed, for somebody to put into [`oracle_round`].
+///
+/// # Errors
+/// [`SignError`].
+pub fn observe(
+    network: NetworkId,
+    statement: &ObservationStatement,
+    signer: &dyn Signer,
+    key: u8,
+) -> Result<SignedObservation, SignError> {
+    let suite = signer.suite();
+    let message = signing_message(suite, network, SignKind::Observation, &encode(statement));
+    let signature = signer.sign(&message)?;
+    let ObservationStatement { account, answer, observed_ms, .. } = *statement;
+    Ok(SignedObservation { account, key, suite, signature, answer, observed_ms })
+}
+
+/// Puts observations of one round into the order in which they travel. The node refuses more than 16, two of one
+/// account, and signatures over another feed, round or number of decimals.
+pub fn oracle_round(
+    feed: Digest,
+    round: u64,
+    decimals: u8,
+    mut observations: Vec<SignedObservation>,
+) -> EvidenceProof {
+    observations.sort_by_key(|one| one.account);
+    EvidenceProof::OracleRound { feed, round, decimals, observations }
+}
+
 /// States that a block of an EVM chain is final, as a key of a bridge's attestors.
 ///
 /// # Errors
@@ -552,6 +582,34 @@ mod tests {
             let result = draft()
                 .signer(actor, StateId([9; 32]))
                 .transfer(actor, TokenId([3; 32]), account, 1)
+                .evidence(evidence)
+                .sign_with(&[(actor, &holder, 0)])
+                .unwrap()
+                .verify(network(), &Keys(keys.clone()), &Verifier::new());
+            assert_eq!(result.err().map(|error| error.code()), expected);
+        }
+    }
+
+    #[test]
+    fn a_round_verifies_in_whatever_order_its_observations_were_collected() {
+        let (holder, actor) = (key(9), AccountId([9; 32]));
+        let mut keys = BTreeMap::from([(actor, KeySet::single(public_key(&holder)))]);
+        let observed: Vec<SignedObservation> = [3, 1, 2]
+            .into_iter()
+            .map(|n: u8| {
+                let (account, signer) = (AccountId([n; 32]), key(n));
+                keys.insert(account, KeySet::single(public_key(&signer)));
+                let (feed, answer) = (dsm_core::feed_id("EUR/USD"), i128::from(n));
+                let statement =
+                    ObservationStatement { account, feed, round: 7, decimals: 4, answer, observed_ms: 5 };
+                observe(network(), &statement, &signer, 0).unwrap()
+            })
+            .collect();
+        for (round, expected) in [(7, None), (8, Some("bad_evidence"))] {
+            let evidence = oracle_round(dsm_core::feed_id("EUR/USD"), round, 4, observed.clone());
+            let result = draft()
+                .signer(actor, StateId([9; 32]))
+                .transfer(actor, TokenId([3; 32]), AccountId([1; 32]), 1)
                 .evidence(evidence)
                 .sign_with(&[(actor, &holder, 0)])
                 .unwrap()

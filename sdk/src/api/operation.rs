@@ -9,7 +9,7 @@ use dsm_abi::{
 };
 use dsm_core::{
     Accepted, AccountState, EvidenceProof, Genesis, KeyEntry, KeySet, Operation, OperationKind,
-    PolicyEffects, PublicKey, Signature,
+    PolicyEffects, PublicKey, Signature, SignedObservation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -355,6 +355,36 @@ pub enum EvidenceView {
         amount: Amount,
         deadline_ms: u64,
     },
+    /// What several accounts observed in a round of a feed.
+    OracleRound { feed: Digest, round: u64, decimals: u8, observations: Vec<ObservationView> },
+}
+
+/// What one account observed in a round of a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservationView {
+    /// The account.
+    pub account: AccountId,
+    /// The key's position in the account's key set.
+    pub key_index: u8,
+    /// The suite.
+    pub suite: Suite,
+    /// What it observed, in units of 10^-decimals, as decimal text.
+    #[serde(with = "super::text::decimal")]
+    pub answer: i128,
+    /// When it observed, by its own word, in ms since the Unix epoch.
+    pub observed_ms: u64,
+}
+
+impl From<&SignedObservation> for ObservationView {
+    fn from(given: &SignedObservation) -> ObservationView {
+        ObservationView {
+            account: given.account,
+            key_index: given.key,
+            suite: given.suite,
+            answer: given.answer,
+            observed_ms: given.observed_ms,
+        }
+    }
 }
 
 impl From<&EvidenceProof> for EvidenceView {
@@ -391,6 +421,12 @@ impl From<&EvidenceProof> for EvidenceView {
                 recipient: AccountId(proof.lock.recipient),
                 amount: Amount(proof.lock.amount),
                 deadline_ms: proof.lock.deadline_s.saturating_mul(1000),
+            },
+            EvidenceProof::OracleRound { feed, round, decimals, observations } => EvidenceView::OracleRound {
+                feed,
+                round,
+                decimals,
+                observations: observations.iter().map(ObservationView::from).collect(),
             },
         }
     }

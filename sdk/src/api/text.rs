@@ -192,17 +192,17 @@ pub(super) fn at_most_a_batch<'de, D: Deserializer<'de>>(deserializer: D) -> Res
 }
 
 /// Integers as decimal text.
-mod decimal {
+pub(super) mod decimal {
     use super::{Cow, Deserialize, Deserializer, FromStr, Serializer, de, fmt};
 
-    pub(super) fn serialize<T: fmt::Display, S: Serializer>(
+    pub(in super::super) fn serialize<T: fmt::Display, S: Serializer>(
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T: FromStr + fmt::Display, D: Deserializer<'de>>(
+    pub(in super::super) fn deserialize<'de, T: FromStr + fmt::Display, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
