@@ -70,14 +70,15 @@ fn feed(latest: &Latest) -> StateMap {
     StateMap::from([(LATEST.to_vec(), abi::encode(latest))])
 }
 
-/// A desk for EUR against USD, 0.20 % on either side, two clients, nothing quoted.
-fn empty() -> Scene {
+/// A desk for EUR against USD, 0.20 % on either side, two clients, nothing quoted, and what its feed keeps.
+fn reading(feed: StateMap) -> Scene {
     let client = Client { daily_max: CLIENT_MAX };
-    Scene::new(params()).state(client_key(CLIENT), &client).state(client_key(OTHER), &client)
+    let scene = Scene::new(params()).foreign_state(feed);
+    scene.state(client_key(CLIENT), &client).state(client_key(OTHER), &client)
 }
 
 fn desk() -> Scene {
-    empty().foreign_state(feed(&rate()))
+    reading(feed(&rate()))
 }
 
 fn controllers(scene: Scene) -> Scene {
@@ -126,7 +127,8 @@ fn writes(number: u64, quote: Quote) -> Vec<Effect> {
 
 fn creation() -> Vec<Case> {
     let terms = |position: usize, value: Value| {
-        Scene::new(params()).with(|input| input.params[position] = value).leg(DESK, Action::Create)
+        let scene = Scene::new(params()).foreign_state(StateMap::new());
+        scene.with(|input| input.params[position] = value).leg(DESK, Action::Create)
     };
     let keys = |keys: &[u8]| Value::Keys(keys.iter().map(|n| key(*n)).collect::<Vec<KeyId>>());
     let many: Vec<u8> = (1..=33).collect();
@@ -152,7 +154,10 @@ fn creation() -> Vec<Case> {
         terms(10, Value::U64(0)).refuses("no time to book", Denied::BadTerms),
         terms(11, Value::U64(0)).refuses("no time to settle", Denied::BadTerms),
         terms(12, Value::U128(0)).refuses("nothing may be booked", Denied::BadTerms),
-        Scene::new(vec![]).leg(DESK, Action::Create).refuses("no parameters", Refused::BadParameters),
+        Scene::new(vec![])
+            .foreign_state(StateMap::new())
+            .leg(DESK, Action::Create)
+            .refuses("no parameters", Refused::BadParameters),
         desk()
             .leg(DESK, Action::Mint { to: DESK, amount: 1 })
             .refuses("a desk has no units", Refused::UnsupportedAction),
@@ -194,7 +199,8 @@ fn requests() -> Vec<Case> {
     let all = Quote { base: CLIENT_MAX, ..requested() };
     let sells = Quote { buys: false, ..requested() };
     vec![
-        ask(empty(), CLIENT, 1, 100_000).accepts("request, whatever the feed says", writes(1, requested())),
+        ask(reading(StateMap::new()), CLIENT, 1, 100_000)
+            .accepts("request, whatever the feed says", writes(1, requested())),
         ask(desk(), CLIENT, u64::MAX, CLIENT_MAX).accepts("all that the client may", writes(u64::MAX, all)),
         desk()
             .invoke(CLIENT, "request", vec![Value::U64(2), Value::Bool(false), Value::U128(100_000)])
@@ -215,12 +221,11 @@ fn requests() -> Vec<Case> {
 fn locks() -> Vec<Case> {
     let args = |number| vec![Value::Account(CLIENT), Value::U64(number)];
     let lock = |scene: Scene| scene.invoke(DESK, "lock", args(1));
-    let at_rate =
-        |latest: &Latest| lock(empty().state(quote_key(CLIENT, 1), &requested()).foreign_state(feed(latest)));
+    let at_rate = |latest: &Latest| lock(reading(feed(latest)).state(quote_key(CLIENT, 1), &requested()));
     let at = |time_ms, observed_ms, updated_ms| {
         let latest = Latest { observed_ms, updated_ms, ..rate() };
-        let scene = empty().state(quote_key(CLIENT, 1), &Quote { until_ms: u64::MAX, ..requested() });
-        lock(scene.foreign_state(feed(&latest)).at(time_ms))
+        let asked = Quote { until_ms: u64::MAX, ..requested() };
+        lock(reading(feed(&latest)).state(quote_key(CLIENT, 1), &asked).at(time_ms))
     };
     let until = |until_ms| writes(1, Quote { until_ms, ..locked() });
     let beat = START_MS + HEARTBEAT_MS;
@@ -235,14 +240,10 @@ fn locks() -> Vec<Case> {
         lock(with(locked())).refuses("lock twice", Denied::WrongStep),
         lock(with(booked())).refuses("a better price afterwards", Denied::WrongStep),
         lock(with(requested()).at(START_MS + LOCK_MS + 1)).refuses("lock too late", Denied::Expired),
-        lock(empty().state(quote_key(CLIENT, 1), &requested()).foreign_state(StateMap::new()))
+        lock(reading(StateMap::new()).state(quote_key(CLIENT, 1), &requested()))
             .refuses("a feed without a round", Denied::NoRate),
-        lock(
-            empty()
-                .state(quote_key(CLIENT, 1), &requested())
-                .foreign_state(StateMap::from([(LATEST.to_vec(), vec![7])])),
-        )
-        .refuses("a token that is no feed (C5)", Denied::NoRate),
+        lock(reading(StateMap::from([(LATEST.to_vec(), vec![7])])).state(quote_key(CLIENT, 1), &requested()))
+            .refuses("a token that is no feed (C5)", Denied::NoRate),
         at(beat, beat, START_MS).accepts("the heartbeat's last moment", until(beat + LOCK_MS)),
         at(beat + 1, beat, START_MS)
             .refuses("stale read denied: the heartbeat has passed", Denied::StaleRate),
@@ -274,14 +275,13 @@ fn rounding() -> Vec<Case> {
             Row { name, buys, base, decimals, rate, spread_bps, quote };
         let asked = Quote { buys, base, ..requested() };
         let latest = Latest { answer: rate.0, decimals: rate.1, ..self::rate() };
-        let scene = empty()
+        let scene = reading(feed(&latest))
             .with(|input| {
                 input.params[4] = Value::U64(decimals.0);
                 input.params[6] = Value::U64(decimals.1);
                 input.params[9] = Value::U64(spread_bps);
             })
             .state(quote_key(CLIENT, 1), &asked)
-            .foreign_state(feed(&latest))
             .invoke(DESK, "lock", vec![Value::Account(CLIENT), Value::U64(1)]);
         match quote {
             None => scene.refuses(name, Denied::TooSmall),
