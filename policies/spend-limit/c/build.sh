@@ -43,6 +43,7 @@ case "${1-}" in
         build_into "$policies/dist-c"
         cargo run --quiet --manifest-path "$project/Cargo.toml" -p dsm-sdk --example policy_lock -- \
             --compiler "$compiler" --linker "$linker" "$policies/dist-c" "$policies/dist-c.lock"
+        sed -i "1s|policies/build.sh|policies/spend-limit/c/build.sh|" "$policies/dist-c.lock"
         ls -l "$policies/dist-c" | awk 'NR > 1 { print $5, $9 }'
         ;;
     --check)

@@ -149,7 +149,7 @@ static dsm_u128 sent_on(dsm_id account, dsm_u64 day) {
 
 static dsm_bool add(dsm_u128 *sum, dsm_u128 amount, dsm_denial *denial) {
     if (*sum + amount < *sum) {
-        dsm_say(&denial->reason, DSM_TEXT("the result leaves 0 to 2^128 - 1"));
+        dsm_say(&denial->reason, DSM_TEXT("the result leaves the range of its type"));
         return refuse(denial, DSM_ARITHMETIC, DSM_TEXT(""));
     }
     *sum += amount;
