@@ -206,7 +206,10 @@ pub fn verify(
     let mut agreed = |step, detail| steps.push(Agreed { step, detail });
     let package = EvidencePackage::decode(bytes).map_err(at(Step::Format))?;
     let (slice, asked) = (&package.slice, &package.transitions);
-    agreed(Step::Format, format!("{} bytes about {} transitions, canonical", bytes.len(), asked.len()));
+    agreed(
+        Step::Format,
+        format!("bytes: {}, canonical; transitions that they are about: {}", bytes.len(), asked.len()),
+    );
 
     let trusted = trusted.unwrap_or(&slice.genesis.node);
     let read = slice.read(trusted, verifier).map_err(at(Step::Log))?;
@@ -216,7 +219,7 @@ pub fn verify(
     let mut judge = Policies::admit(&package, verifier, engine).map_err(at(Step::Policies))?;
     agreed(
         Step::Policies,
-        format!("{} packages: hashed, signed by their authors, admitted by the gate", judge.held.len()),
+        format!("{} policies: hashed, signed by their authors, admitted by the gate", judge.held.len()),
     );
 
     let mut rejudged = read.rejudge(verifier, &mut judge).map_err(at(Step::Transitions))?;
@@ -230,7 +233,7 @@ pub fn verify(
     agreed(
         Step::Transitions,
         format!(
-            "{} transitions judged again, {} runs of policies: the same effects, the same heads",
+            "judged again: {}, in {} runs of policies; the same effects, the same heads",
             rejudged.transitions.len(),
             judge.evaluations
         ),
@@ -241,7 +244,7 @@ pub fn verify(
     agreed(
         Step::Heads,
         format!(
-            "{} accounts and {} tokens{all} as the checkpoint has them: nothing left out",
+            "accounts: {}, tokens: {}{all}; as the checkpoint has them, so nothing is left out",
             proven.accounts, proven.tokens
         ),
     );
@@ -252,7 +255,7 @@ pub fn verify(
         .filter(|one| asked.binary_search(&one.applied.transition).is_ok())
         .collect();
     check_outbox(&package, &shown, trusted, verifier).map_err(at(Step::Outbox))?;
-    agreed(Step::Outbox, format!("{} entries, as the transitions said them", package.outbox.len()));
+    agreed(Step::Outbox, format!("entries: {}, as the transitions said them", package.outbox.len()));
 
     Ok(EvidenceReport {
         network: slice.genesis.network(),
@@ -269,7 +272,7 @@ pub fn verify(
 
 fn log_words(slice: &LogSlice, last: &Checkpoint, whole: u64, hashed: u64) -> String {
     format!(
-        "{whole} records and the hashes of {hashed}, under {} checkpoints that the node signed, the last at {}",
+        "records: {whole}, and the hashes of {hashed}; checkpoints that the node signed: {}, the last at {}",
         slice.stretches.len(),
         last.log_position
     )

@@ -187,6 +187,15 @@ fn the_readme_tells_how_storage_nodes_run_and_give_back_what_they_keep() {
 }
 
 #[test]
+fn the_readme_tells_what_the_end_to_end_story_and_its_evidence_show() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
+    run(folder.path(), None, &session(&readme, "evidence"));
+}
+
+#[test]
 fn the_readme_tells_what_the_bridge_s_demonstration_shows() {
     if !dsm_qbft_shim::Anvil::for_test("the README's demonstration of the bridge") {
         return;

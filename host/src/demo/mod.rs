@@ -3,6 +3,7 @@
 
 mod bridge;
 mod cast;
+mod e2e;
 mod keepers;
 mod print;
 mod stage;
@@ -49,6 +50,8 @@ pub(crate) struct DemoArgs {
 enum OtherDemo {
     /// Watch a bridge at work: ether and an ERC-20 wrapped, spent under a policy, and released again
     Bridge(bridge::BridgeDemoArgs),
+    /// Watch a settlement end to end: credentials, approvals, a quote, delivery versus payment, and evidence judged again
+    E2e(e2e::EndToEndArgs),
 }
 
 /// Which storage nodes there are.
@@ -72,8 +75,10 @@ struct Summary<'a> {
 
 /// Plays the story, then serves the API until a signal, or ends.
 pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result<(), Failure> {
-    if let Some(OtherDemo::Bridge(args)) = &args.other {
-        return bridge::run(session, args);
+    match &args.other {
+        Some(OtherDemo::Bridge(args)) => return bridge::run(session, args),
+        Some(OtherDemo::E2e(args)) => return e2e::run(session, args),
+        None => {}
     }
     let temporary = match &args.data {
         Some(_) => None,
