@@ -17,8 +17,8 @@ pub use bridge::{
     LockView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView,
 };
 pub use operation::{
-    EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, ObservationView,
-    OperationKindView, OperationView, ParentView, RecoveryView, SignatureView, TransitionView,
+    EffectView, EffectsView, EvidenceView, HoldView, KeySetView, KeyView, ObservationView, OperationKindView,
+    OperationView, ParentView, RecoveryView, SignatureView, TransitionView,
 };
 pub use operator::{
     AuditView, ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, SettingOrigin, SettingView,
@@ -70,6 +70,17 @@ pub mod limit {
 pub struct SubmitRequest {
     /// The canonical bytes of a signed transition.
     pub signed: Hex,
+}
+
+/// The JSON body of a request for an evidence package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceRequest {
+    /// 1 to [`crate::evidence::EVIDENCE_TRANSITIONS_MAX`] accepted transitions.
+    pub transitions: Vec<TransitionId>,
+    /// The whole log instead of the records that the transitions depend on.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// The JSON body of a batch.
