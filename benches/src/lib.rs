@@ -4,6 +4,7 @@
 //! asking the node, because it keeps a ledger of its own and applies each transfer to it before it is timed.
 
 pub mod link;
+pub mod overload;
 
 use dsm_abi::{AccountId, Digest, Input, KeyId, NetworkId, PolicyId, Suite, TokenId, Value, encode};
 use dsm_core::{

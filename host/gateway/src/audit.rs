@@ -98,11 +98,13 @@ impl AuditError {
 pub struct Auditor {
     sequence: u64,
     last: String,
+    /// Entries of earlier files.
+    earlier: u64,
 }
 
 impl Default for Auditor {
     fn default() -> Auditor {
-        Auditor { sequence: 0, last: "0".repeat(64) }
+        Auditor { sequence: 0, last: "0".repeat(64), earlier: 0 }
     }
 }
 
@@ -113,7 +115,7 @@ impl Auditor {
     /// [`AuditError::Malformed`], [`AuditError::Edited`]; lines are counted from this one.
     pub fn after(line: &str) -> Result<Auditor, AuditError> {
         let entry = read(line, 1)?;
-        Ok(Auditor { sequence: entry.sequence, last: entry.hash })
+        Ok(Auditor { sequence: entry.sequence, last: entry.hash, earlier: 0 })
     }
 
     /// How many lines there are.
@@ -126,12 +128,17 @@ impl Auditor {
         &self.last
     }
 
+    /// The log goes on in another file: its lines are counted from 1 again.
+    pub fn next_file(&mut self) {
+        self.earlier = self.sequence;
+    }
+
     /// Reads the next line of a whole log.
     ///
     /// # Errors
     /// [`AuditError`].
     pub fn check(&mut self, text: &str) -> Result<(), AuditError> {
-        let line = self.sequence + 1;
+        let line = self.sequence - self.earlier + 1;
         let entry = read(text, line)?;
         let sequence = entry.sequence;
         let mut next = self.clone();

@@ -4,6 +4,9 @@
 //! A request never waits for the audit log. What the queue or the disk had no room for is counted, and the log itself
 //! says how many are missing. Refusals come in floods, so the same refusal of the same client is written once and
 //! then summed up for a second; what changed something is written line by line.
+//!
+//! A full file is set aside as `audit.log.1`, the next as `audit.log.2`, and the chain goes on in a new one. Nothing is
+//! ever removed: who wants the room moves the oldest files elsewhere and keeps them.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dsm_gateway::{AuditError, Auditor, Told};
@@ -24,6 +27,8 @@ const QUEUE_MAX: usize = 8192;
 const GROUP_MAX: usize = 1024;
 /// Bytes of a line: a path of 200 characters, a client's name of 64, hashes.
 const LINE_BYTES_MAX: u64 = 16 * 1024;
+/// Bytes after which a file is set aside.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// How long like refusals are summed up, and how long written lines wait for a sync.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Clients whose refusals are summed up apart; those of others are summed up together.
@@ -99,10 +104,25 @@ impl Audit {
     /// # Errors
     /// [`AuditOpenError`].
     pub fn open(path: &Path) -> Result<Audit, AuditOpenError> {
+        Audit::open_in_files(path, FILE_BYTES_MAX)
+    }
+
+    /// The same with files of other sizes.
+    ///
+    /// # Errors
+    /// [`AuditOpenError`].
+    pub fn open_in_files(path: &Path, file_bytes_max: u64) -> Result<Audit, AuditOpenError> {
         let io = |source| AuditOpenError::Io { path: path.to_path_buf(), source };
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        let (length, torn, line) = tail(&mut file).map_err(io)?;
+        let (length, torn, mut line) = tail(&mut file).map_err(io)?;
+        let aside = files_aside(path).map_err(io)?;
+        if line.is_none()
+            && let Some((_, last)) = aside.last()
+        {
+            // A file set aside ends with a whole line; one that does not was cut by somebody, and no chain goes on.
+            line = tail(&mut File::open(last).map_err(io)?).map_err(io)?.2.or_else(|| Some(String::new()));
+        }
         let auditor = match line {
             Some(line) => Auditor::after(&line)
                 .map_err(|source| AuditOpenError::Damaged { path: path.to_path_buf(), source })?,
@@ -115,6 +135,9 @@ impl Audit {
         let state = Arc::new(State { last, dropped: AtomicU64::new(0) });
         let mut writer = Writer {
             file,
+            path: path.to_path_buf(),
+            file_bytes_max,
+            aside: aside.last().map_or(0, |(number, _)| *number),
             length,
             auditor,
             state: Arc::clone(&state),
@@ -173,6 +196,32 @@ impl Drop for Open {
     }
 }
 
+/// The name of a file that is set aside.
+fn file_aside(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The files of a log that were set aside, the oldest first, with their numbers.
+///
+/// # Errors
+/// What the system says of the folder.
+pub fn files_aside(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(folder)? {
+        let name = file?.file_name();
+        let ours =
+            path.file_name().and_then(|own| name.to_str()?.strip_prefix(own.to_str()?)?.strip_prefix('.'));
+        if let Some(number) = ours.and_then(|number| number.parse().ok()) {
+            files.push((number, file_aside(path, number)));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
 /// Where the whole lines end, how many bytes stand behind them, and the last of them.
 fn tail(file: &mut File) -> io::Result<(u64, u64, Option<String>)> {
     let length = file.seek(SeekFrom::End(0))?;
@@ -212,6 +261,10 @@ type Flood = (String, u16, Option<String>);
 /// The thread that writes.
 struct Writer {
     file: File,
+    path: PathBuf,
+    file_bytes_max: u64,
+    /// The number of the last file that was set aside.
+    aside: u64,
     /// Bytes of whole lines.
     length: u64,
     auditor: Auditor,
@@ -245,6 +298,11 @@ impl Writer {
                 self.missing = dropped;
             }
             self.write(group);
+            if self.length >= self.file_bytes_max
+                && let Err(error) = self.set_aside()
+            {
+                tracing::error!(%error, "the full audit log cannot be set aside and grows on");
+            }
             if self.unsynced && (ended || self.synced.elapsed() >= INTERVAL) {
                 // What could not be synced stays unsynced: the next interval tries again.
                 self.unsynced = self.file.sync_data().is_err();
@@ -254,6 +312,25 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Puts the full file aside and goes on in a new one. After an error the old one goes on.
+    fn set_aside(&mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        let number = self.aside + 1;
+        let name = file_aside(&self.path, number);
+        // The last lines of another log would be lost under it.
+        if name.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        std::fs::rename(&self.path, &name)?;
+        let fresh = File::options().write(true).create_new(true).open(&self.path);
+        self.file = fresh.inspect_err(|_| drop(std::fs::rename(&name, &self.path)))?;
+        (self.aside, self.length, self.unsynced) = (number, 0, false);
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// What is written of a line now.
@@ -321,5 +398,46 @@ impl Writer {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(request: u64) -> Told {
+        Told { request: format!("r{request}"), ..own("told", 1) }
+    }
+
+    #[test]
+    fn the_chain_goes_on_over_full_files_and_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let mut request = 0;
+        for start in 0..3 {
+            let audit = Audit::open_in_files(&path, 1000).unwrap();
+            for _ in 0..20 {
+                request += 1;
+                audit.tell(Kind::Told, told(request));
+                // Each line is a group of its own, so that files are set aside in between.
+                while audit.view().entries < request {
+                    std::thread::yield_now();
+                }
+            }
+            audit.close();
+            if start == 1 {
+                // A crash between setting aside and beginning a new file.
+                let last = files_aside(&path).unwrap().last().unwrap().0;
+                std::fs::rename(&path, file_aside(&path, last + 1)).unwrap();
+            }
+        }
+        let files = files_aside(&path).unwrap();
+        assert!(files.len() > 5 && files.iter().map(|(number, _)| *number).eq(1..=files.len() as u64));
+        let mut auditor = Auditor::default();
+        for file in files.iter().map(|(_, file)| file).chain([&path]) {
+            auditor.next_file();
+            std::fs::read_to_string(file).unwrap().lines().for_each(|line| auditor.check(line).unwrap());
+        }
+        assert_eq!(auditor.sequence(), 60);
     }
 }

@@ -1,10 +1,10 @@
 //! The node's counters as OpenMetrics text.
 
 use super::{Access, Audit};
-use crate::node::{BUCKETS_US, Histogram, Node};
+use crate::node::{BUCKETS_US, Histogram, Metrics, Node, VERDICTS};
 use crate::replicate::Replication;
 use axum::http::StatusCode;
-use dsm_sdk::api::MemberView;
+use dsm_sdk::api::{MemberView, PolicyCid};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub(super) struct HttpMetrics {
     /// Answers by the first digit of their status.
     classes: [AtomicU64; 6],
     time: Histogram,
+    /// Of submissions that were turned away before they were read.
+    turned_away: Histogram,
 }
 
 impl HttpMetrics {
@@ -22,6 +24,10 @@ impl HttpMetrics {
         let class = usize::from(status.as_u16() / 100).min(self.classes.len() - 1);
         self.classes[class].fetch_add(1, Ordering::Relaxed);
         self.time.observe(taken);
+    }
+
+    pub(super) fn turned_away(&self, taken: Duration) {
+        self.turned_away.observe(taken);
     }
 }
 
@@ -48,6 +54,7 @@ pub(super) fn text(node: &Node, http: &HttpMetrics, access: &Access) -> String {
             ("overloaded", &metrics.overloaded),
         ],
     );
+    verdict_families(&mut page, metrics);
     page.counter(
         "dsm_policy_evaluations",
         "Policy evaluations.",
@@ -92,6 +99,11 @@ pub(super) fn text(node: &Node, http: &HttpMetrics, access: &Access) -> String {
         ("dsm_fsync_seconds", "Time of one fsync.", &metrics.fsync),
         ("dsm_receipt_seconds", "Time from submission to receipt.", &metrics.receipt),
         ("dsm_http_request_seconds", "Time of one HTTP request.", &http.time),
+        (
+            "dsm_turned_away_seconds",
+            "Time to turn away a submission that would wait too long.",
+            &http.turned_away,
+        ),
     ] {
         page.histogram(name, help, histogram);
     }
@@ -109,6 +121,34 @@ pub(super) fn text(node: &Node, http: &HttpMetrics, access: &Access) -> String {
     page.0.push_str(&dsm_sdk::process::families());
     page.0.push_str("# EOF\n");
     page.0
+}
+
+/// What accepted transitions did, and what policies said of those that were judged.
+fn verdict_families(page: &mut Page, metrics: &Metrics) {
+    page.head("dsm_operations", "counter", "Operations of accepted transitions, by kind.");
+    for (kind, count) in metrics.operations.counts() {
+        page.line(format_args!("dsm_operations_total{{kind=\"{kind}\"}} {count}"));
+    }
+    page.head(
+        "dsm_policy_verdicts",
+        "counter",
+        "Verdicts of policies; none is a policy that could not be run.",
+    );
+    for (outcome, count) in VERDICTS.into_iter().zip(metrics.verdicts.in_all()) {
+        page.line(format_args!("dsm_policy_verdicts_total{{outcome=\"{outcome}\"}} {count}"));
+    }
+    let name = "dsm_policy_verdicts_by_policy";
+    page.head(
+        name,
+        "counter",
+        "Verdicts of the policies that were asked first; those of all others together.",
+    );
+    for (policy, row) in metrics.verdicts.by_policy() {
+        let policy = policy.map_or_else(|| "other".to_owned(), |policy| PolicyCid(policy).to_string());
+        for (outcome, count) in VERDICTS.into_iter().zip(row) {
+            page.line(format_args!("{name}_total{{policy=\"{policy}\",outcome=\"{outcome}\"}} {count}"));
+        }
+    }
 }
 
 /// Replication to the storage nodes.

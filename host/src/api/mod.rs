@@ -18,6 +18,7 @@ mod body;
 mod bridge;
 mod config;
 mod events;
+mod evidence;
 mod ledger;
 mod listen;
 mod metrics;
@@ -30,7 +31,7 @@ mod topology;
 mod ui;
 
 pub use access::{Access, AccessError, Rules, SystemWatch, Watch, request_id};
-pub use audit::{Audit, AuditOpenError};
+pub use audit::{Audit, AuditOpenError, files_aside};
 pub use config::{Settings, SettingsRefused};
 
 use crate::node::Node;
@@ -57,6 +58,8 @@ const REQUESTS_MAX: usize = 800;
 const BATCHES_MAX: usize = 8;
 /// Backups at once: each reads the whole log.
 const BACKUPS_MAX: usize = 1;
+/// Evidence packages cut at once: each reads through the log.
+const EVIDENCE_MAX: usize = 1;
 /// How long a request may take in all. The event stream, once begun, may go on.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a stopping node waits for clients: a submission is durable long before, and a client that reads nothing
@@ -72,6 +75,7 @@ struct Api {
     slots: Arc<Semaphore>,
     batches: Arc<Semaphore>,
     backups: Arc<Semaphore>,
+    evidence: Arc<Semaphore>,
     access: Access,
     settings: Option<Arc<dyn Settings>>,
 }
@@ -131,6 +135,7 @@ pub async fn serve_with(
         slots,
         batches,
         backups,
+        evidence: Arc::new(Semaphore::new(EVIDENCE_MAX)),
         access,
         settings,
     };

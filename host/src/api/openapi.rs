@@ -2,6 +2,7 @@
 
 use super::access::stand;
 use super::routes::{Content, Operation, ROUTES, Route};
+use dsm_sdk::api::limit;
 use serde_json::{Map, Value, json};
 
 /// The document.
@@ -39,12 +40,13 @@ fn path(route: &Route) -> Value {
 
 fn describe(path: &str, operation: &Operation) -> Value {
     let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = named
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    let in_query = operation.query.iter().map(|name| {
-        let kind = if matches!(*name, "limit" | "from" | "to" | "size") { "integer" } else { "string" };
-        json!({ "name": name, "in": "query", "required": false, "schema": { "type": kind } })
-    });
+    let in_path = named.map(
+        |name| json!({ "name": name, "in": "path", "required": true, "schema": in_path_as(path, name) }),
+    );
+    let in_query = operation
+        .query
+        .iter()
+        .map(|name| json!({ "name": name, "in": "query", "required": false, "schema": in_query_as(name) }));
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
     let problem = json!({
         "description": "Refused; `code` says why.",
@@ -69,6 +71,40 @@ fn describe(path: &str, operation: &Operation) -> Value {
     described
 }
 
+/// What stands for a name in a path: an id, the CID of a policy, a number.
+fn in_path_as(path: &str, name: &str) -> Value {
+    match name {
+        "index" | "nonce" => number(),
+        "id" if path.starts_with("/v1/policies/") => {
+            json!({ "type": "string", "pattern": "^b[a-z2-7]{58}$" })
+        }
+        _ => id(),
+    }
+}
+
+/// What a parameter of a query is.
+fn in_query_as(name: &str) -> Value {
+    match name {
+        "limit" => json!({ "type": "integer", "minimum": 1, "maximum": limit::PAGE_ITEMS_MAX }),
+        "from" | "to" | "size" => number(),
+        "durability" => json!({ "type": "string", "pattern": DURABILITY }),
+        "account" | "token" | "transition" => id(),
+        // The last item of the page before: an id, or the CID of a policy.
+        _ => json!({ "type": "string" }),
+    }
+}
+
+/// How far something is durable.
+const DURABILITY: &str = "^(local|primary|replicated:[0-9]+)$";
+
+fn id() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
 fn content(content: Content) -> Value {
     let face = |name: &str| json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });
     let bytes = |name: &str| json!({ "schema": { "type": "string", "format": "binary", "description": format!("Canonical bytes of {name}.") } });
@@ -87,13 +123,12 @@ fn content(content: Content) -> Value {
 /// the kind, and `dsm_sdk::api` the fields.
 fn schemas() -> Value {
     let text = || json!({ "type": "string" });
-    let id = || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
     let hex = || json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$" });
     let amount = || json!({ "type": "string", "pattern": "^[0-9]+$" });
-    let number = || json!({ "type": "integer", "minimum": 0 });
     let mut schemas = json!({
         "SubmitRequest": closed(json!({ "signed": hex() }), &["signed"]),
         "BatchRequest": closed(json!({ "signed": { "type": "array", "maxItems": 1000, "items": hex() } }), &["signed"]),
+        "EvidenceRequest": closed(json!({ "transitions": { "type": "array", "minItems": 1, "maxItems": 64, "items": id() }, "whole": { "type": "boolean" } }), &["transitions"]),
         "AddPeerRequest": closed(json!({ "address": text(), "key": hex() }), &["address"]),
         "PeerRequest": closed(json!({ "node": id(), "force": { "type": "boolean" } }), &["node"]),
         "ConfigRequest": closed(json!({ "set": { "type": "object", "additionalProperties": { "type": "array", "items": text() } } }), &[]),
@@ -107,7 +142,7 @@ fn schemas() -> Value {
         ),
         "Receipt": open(
             json!({ "network": id(), "transition": id(), "position": number(), "log_digest": id(),
-                    "time_ms": number(), "durability": { "type": "string", "pattern": "^(local|primary|replicated:[0-9]+)$" },
+                    "time_ms": number(), "durability": { "type": "string", "pattern": DURABILITY },
                     "storage_nodes": { "type": "array", "items": id() },
                     "accounts": { "type": "array", "items": open(
                         json!({ "account": id(), "height": number(), "state": id() }), &["account", "height", "state"]) },

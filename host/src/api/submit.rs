@@ -47,8 +47,9 @@ fn check_key(key: Option<&HeaderValue>, signed: &[u8]) -> Result<(), Failure> {
     Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key", detail))
 }
 
-pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
+pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, mut request: Request) -> Answer {
     let level = level(query)?;
+    let place = super::access::place(&mut request);
     let key = request.headers().get("idempotency-key").cloned();
     let bytes = match read(request, limit::TRANSITION_BYTES_MAX, limit::JSON_BYTES_MAX).await? {
         (Kind::Octets, bytes) => bytes.to_vec(),
@@ -57,7 +58,7 @@ pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, reques
     check_key(key.as_ref(), &bytes)?;
     // Kept for the list of refusals: a few thousand bytes, hardly a millionth of the time that judging takes.
     let signed = bytes.clone();
-    match api.node.submit_at(bytes, level).await {
+    match api.node.submit_from(place, bytes, level).await {
         Ok(receipt) => {
             accepted(&receipt);
             json(&receipt)
@@ -94,8 +95,9 @@ fn failed(api: &Api, signed: &[u8], error: SubmitError) -> Failure {
     failure
 }
 
-pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
+pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, mut request: Request) -> Answer {
     let level = level(query)?;
+    let mut place = super::access::place(&mut request);
     let Ok(_place) = api.batches.try_acquire() else {
         return Err(Failure::overloaded(1000, "too many batches are being answered"));
     };
@@ -106,6 +108,9 @@ pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Re
         }
     };
     api.node.check_level(level)?;
+    if let Some(place) = &mut place {
+        place.widen(items.len());
+    }
     // All are on their way before the first is awaited, so they share fsyncs.
     let waiting: Vec<_> = items
         .into_iter()
@@ -119,9 +124,15 @@ pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Re
             (signed, receiver)
         })
         .collect();
-    let mut results = Vec::with_capacity(waiting.len());
+    let mut answered = Vec::with_capacity(waiting.len());
     for (signed, receiver) in waiting {
-        let answer = match receiver.await.unwrap_or(Err(SubmitError::Stopped)) {
+        answered.push((signed, receiver.await.unwrap_or(Err(SubmitError::Stopped))));
+    }
+    // Durable here: others may come in while this one waits for its level.
+    drop(place);
+    let mut results = Vec::with_capacity(answered.len());
+    for (signed, answer) in answered {
+        let answer = match answer {
             Ok(receipt) => api.node.reach(receipt, level).await,
             error => error,
         };

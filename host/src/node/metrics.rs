@@ -1,5 +1,10 @@
 //! What the node counts: plain atomics, read by whoever exposes them.
 
+use dsm_abi::PolicyId;
+use dsm_core::{Judgement, NoVerdict, OperationKind};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,6 +35,126 @@ impl Histogram {
     }
 }
 
+/// The words for the kinds of operations, in the order of [`OperationKind`].
+const OPERATIONS: [&str; 19] = [
+    "create_account",
+    "rotate_keys",
+    "precommit",
+    "recover",
+    "revoke",
+    "publish",
+    "create_token",
+    "mint",
+    "burn",
+    "transfer",
+    "claim",
+    "hold",
+    "release",
+    "execute",
+    "invoke",
+    "open_bridge",
+    "advance_bridge",
+    "convict_bridge",
+    "emit",
+];
+
+/// Operations of accepted transitions, by kind.
+#[derive(Debug, Default)]
+pub struct Operations([AtomicU64; OPERATIONS.len()]);
+
+impl Operations {
+    pub(crate) fn count(&self, kind: &OperationKind) {
+        let place = match kind {
+            OperationKind::CreateAccount { .. } => 0,
+            OperationKind::RotateKeys { .. } => 1,
+            OperationKind::Precommit { .. } => 2,
+            OperationKind::Recover { .. } => 3,
+            OperationKind::Revoke => 4,
+            OperationKind::Publish { .. } => 5,
+            OperationKind::CreateToken { .. } => 6,
+            OperationKind::Mint { .. } => 7,
+            OperationKind::Burn { .. } => 8,
+            OperationKind::Transfer { .. } => 9,
+            OperationKind::Claim { .. } => 10,
+            OperationKind::Hold { .. } => 11,
+            OperationKind::Release { .. } => 12,
+            OperationKind::Execute { .. } => 13,
+            OperationKind::Invoke { .. } => 14,
+            OperationKind::OpenBridge { .. } => 15,
+            OperationKind::AdvanceBridge { .. } => 16,
+            OperationKind::ConvictBridge { .. } => 17,
+            OperationKind::Emit { .. } => 18,
+        };
+        count(&self.0[place]);
+    }
+
+    /// The words for the kinds, each with its count.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        OPERATIONS.into_iter().zip(self.0.iter().map(|counter| counter.load(Ordering::Relaxed)))
+    }
+}
+
+/// What a policy can be found to have said.
+pub const VERDICTS: [&str; 4] = ["accept", "reject", "fault", "none"];
+
+/// Policies that have counters of their own, first come, first served; the rest share one row. Whoever may publish
+/// would otherwise decide how many series a scraper has to keep.
+const POLICIES_MAX: usize = 32;
+
+type Row = [AtomicU64; VERDICTS.len()];
+
+/// Verdicts of policies: in all, and by policy as far as there is room.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    all: Row,
+    others: Row,
+    rows: RwLock<BTreeMap<PolicyId, Arc<Row>>>,
+}
+
+impl Verdicts {
+    pub(crate) fn count(&self, policy: &PolicyId, judged: &Result<Judgement, NoVerdict>) {
+        let verdict = match judged {
+            Ok(Judgement::Accept(_)) => 0,
+            Ok(Judgement::Reject(_)) => 1,
+            Ok(Judgement::Fault(_)) => 2,
+            Err(_) => 3,
+        };
+        count(&self.all[verdict]);
+        match self.row(policy) {
+            Some(row) => count(&row[verdict]),
+            None => count(&self.others[verdict]),
+        }
+    }
+
+    fn row(&self, policy: &PolicyId) -> Option<Arc<Row>> {
+        let rows = self.rows.read();
+        if let Some(row) = rows.get(policy) {
+            return Some(Arc::clone(row));
+        }
+        let room = rows.len() < POLICIES_MAX;
+        drop(rows);
+        let mut rows = room.then(|| self.rows.write())?;
+        let room = rows.len() < POLICIES_MAX;
+        (room || rows.contains_key(policy)).then(|| Arc::clone(rows.entry(*policy).or_default()))
+    }
+
+    /// Verdicts of all policies, in the order of [`VERDICTS`].
+    pub fn in_all(&self) -> [u64; VERDICTS.len()] {
+        read(&self.all)
+    }
+
+    /// Verdicts by policy; `None` is all those that have no row of their own.
+    pub fn by_policy(&self) -> Vec<(Option<PolicyId>, [u64; VERDICTS.len()])> {
+        let rows = self.rows.read();
+        let own = rows.iter().map(|(policy, row)| (Some(*policy), read(row)));
+        own.chain([(None, read(&self.others))]).collect()
+    }
+}
+
+fn read(row: &Row) -> [u64; VERDICTS.len()] {
+    std::array::from_fn(|verdict| row[verdict].load(Ordering::Relaxed))
+}
+
 /// What the node counts since it started.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -53,6 +178,10 @@ pub struct Metrics {
     pub equivocations: AtomicU64,
     /// Submissions answered `overloaded`.
     pub overloaded: AtomicU64,
+    /// Operations of accepted transitions.
+    pub operations: Operations,
+    /// Verdicts of policies.
+    pub verdicts: Verdicts,
     /// Policy evaluations.
     pub evaluations: AtomicU64,
     /// Fuel that policies used.
@@ -84,4 +213,29 @@ pub struct Metrics {
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thirty_third_policy_shares_a_row_and_nothing_is_lost() {
+        let verdicts = Verdicts::default();
+        for turn in 0..3u8 {
+            for policy in 0..40u8 {
+                let judged = match turn {
+                    0 => Ok(Judgement::Accept(Vec::new())),
+                    1 => Ok(Judgement::Fault("out_of_fuel".into())),
+                    _ => Err(NoVerdict("no package".into())),
+                };
+                verdicts.count(&PolicyId([policy; 32]), &judged);
+            }
+        }
+        assert_eq!(verdicts.in_all(), [40, 0, 40, 40]);
+        let rows = verdicts.by_policy();
+        assert_eq!(rows.len(), POLICIES_MAX + 1);
+        assert!(rows[..POLICIES_MAX].iter().all(|(policy, row)| policy.is_some() && *row == [1, 0, 1, 1]));
+        assert_eq!(rows[POLICIES_MAX], (None, [8, 0, 8, 8]));
+    }
 }

@@ -6,12 +6,14 @@
 //!
 //! Left out on purpose: HTTP, JSON, command lines, WASM (that is `engine`).
 
+mod admission;
 mod adopt;
 pub mod backup;
 mod clock;
 mod committer;
 mod config;
 mod error;
+mod evidence;
 mod history;
 mod identity;
 mod intake;
@@ -25,11 +27,13 @@ mod replicas;
 mod sequencer;
 mod shelf;
 
+pub use admission::Place;
 pub use clock::{Clock, SystemClock};
 pub use config::NodeConfig;
 pub use error::{NodeError, OpenError, StageError, SubmitError, ViewError};
+pub use evidence::EvidenceCutError;
 pub use identity::public_key;
-pub use metrics::{BUCKETS_US, Histogram, Metrics};
+pub use metrics::{BUCKETS_US, Histogram, Metrics, Operations, VERDICTS, Verdicts};
 pub use read::Status;
 pub use replicas::{Replicas, Standing};
 
@@ -53,6 +57,7 @@ pub struct Node(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     intake: intake::Intake,
+    admission: admission::Admission,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -97,9 +102,35 @@ impl Node {
     /// [`SubmitError`]; nothing was changed, except that with [`SubmitError::NotReplicated`] the transition stands
     /// and asking again tells the level reached by then.
     pub async fn submit_at(&self, bytes: Vec<u8>, level: Option<Durability>) -> Result<Receipt, SubmitError> {
+        self.submit_from(None, bytes, level).await
+    }
+
+    /// A place in line for a submission, before anything of it is read; or how long it would wait, which is too long.
+    /// Holding it is voluntary: whoever shares the process bounds what is on its way by itself.
+    ///
+    /// # Errors
+    /// How long the wait would be.
+    pub fn line_up(&self) -> Result<Place, std::time::Duration> {
+        self.0.admission.enter().inspect_err(|_| {
+            metrics::count(&self.0.shared.metrics.submitted);
+            metrics::count(&self.0.shared.metrics.overloaded);
+        })
+    }
+
+    /// As [`Node::submit_at`], from a place in line that others get as soon as the transition is durable here.
+    ///
+    /// # Errors
+    /// As [`Node::submit_at`].
+    pub async fn submit_from(
+        &self,
+        place: Option<Place>,
+        bytes: Vec<u8>,
+        level: Option<Durability>,
+    ) -> Result<Receipt, SubmitError> {
         let level = level.unwrap_or_else(|| self.default_durability());
         self.0.shared.replicas.check(level)?;
         let receipt = self.submit_local(bytes).await?;
+        drop(place);
         self.reach(receipt, Some(level)).await
     }
 

@@ -1,5 +1,6 @@
 //! Opening a node: lock the directory, read the log from its beginning, and start the threads.
 
+use super::admission::Admission;
 use super::committer::{Committer, Progress, RECORD_KIND, receipt};
 use super::history::{History, decode_entry, index_entry};
 use super::identity::Identity;
@@ -242,7 +243,8 @@ fn start(
         let _lock = lock;
         committer.run(&items);
     })?);
-    Ok(Node(Arc::new(Running { shared, intake, threads: Mutex::new(threads) })))
+    let admission = Admission::new();
+    Ok(Node(Arc::new(Running { shared, intake, admission, threads: Mutex::new(threads) })))
 }
 
 /// Threads that run policies need more native stack than the depth meter lets a guest use.

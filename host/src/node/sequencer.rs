@@ -107,6 +107,7 @@ impl Sequencer {
         metrics.emissions.fetch_add(applied.emitted.len() as u64, Ordering::Relaxed);
         metrics.bridge_moves.fetch_add(applied.bridges.len() as u64, Ordering::Relaxed);
         for operation in &applied.signed.transition.operations {
+            metrics.operations.count(&operation.kind);
             if let OperationKind::Publish { policy, .. } = &operation.kind {
                 shared.shelf.published(policy);
             }

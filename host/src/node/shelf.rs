@@ -251,6 +251,20 @@ impl Judge for ShelfJudge<'_> {
         state: &Arc<StateSpace>,
         foreign: &[Arc<StateSpace>],
     ) -> Result<Judgement, NoVerdict> {
+        let judged = self.evaluate(policy, input, state, foreign);
+        self.metrics.verdicts.count(policy, &judged);
+        judged
+    }
+}
+
+impl ShelfJudge<'_> {
+    fn evaluate(
+        &self,
+        policy: &PolicyId,
+        input: &Input,
+        state: &Arc<StateSpace>,
+        foreign: &[Arc<StateSpace>],
+    ) -> Result<Judgement, NoVerdict> {
         let start = Instant::now();
         let (module, fuel_limit) = self.shelf.runnable(policy).map_err(NoVerdict)?;
         let state: State = Arc::clone(state) as State;

@@ -355,6 +355,22 @@ fn an_edited_audit_log_is_named_with_exit_code_4() {
     desk.ok_alone("audit verify shorter");
     desk.fails(&format!("audit verify shorter --contains {last}"), &[], 4, "audit_other");
     desk.ok_alone(&format!("audit verify --contains {last}"));
+    for (file, line) in ["series.1", "series.2", "series"].iter().zip(&lines) {
+        desk.write(file, &format!("{line}\n"));
+    }
+    let series = desk.ok_alone("audit verify series");
+    assert_eq!((series["files"].as_u64(), series["entries"].as_u64()), (Some(3), Some(3)));
+    desk.write("series.2", &format!("{}\n", lines[1].replacen("\"status\":200", "\"status\":500", 1)));
+    let refused = desk.fails("audit verify series", &[], 4, "audit_edited");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("series.2") && message.contains("line 1, entry 2"), "{refused}");
+    for (gone, named) in [("series", "series is missing"), ("series.1", "series.1 is missing")] {
+        let text = std::fs::read_to_string(desk.path(gone)).unwrap();
+        std::fs::remove_file(desk.path(gone)).unwrap();
+        let refused = desk.fails("audit verify series", &[], 4, "audit_file_missing");
+        assert!(refused["error"]["message"].as_str().unwrap().contains(named), "{refused}");
+        desk.write(gone, &text);
+    }
     desk.write("torn", &format!("{log}{}", &lines[0][..40]));
     assert_eq!(desk.ok_alone("audit verify torn")["torn_bytes"], 40);
     desk.write("data/audit.log", "rubbish\n");

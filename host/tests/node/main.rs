@@ -12,7 +12,9 @@ mod chain;
 
 mod bridge;
 mod bridged;
+mod composition;
 mod crash;
+mod evidence;
 mod policies;
 mod refusals;
 mod world;

@@ -1,6 +1,6 @@
 //! The deployment and the programs tell the same story: variables, images, metrics.
 
-use crate::project::{files, read, root, sources_below};
+use crate::project::{files, files_with, read, root, sources_below};
 use quote::ToTokens as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -121,6 +121,24 @@ fn images_share_one_build_and_can_be_pinned() {
     assert_eq!(builds.len(), 1, "these Dockerfiles do not build alike: {:?}", builds.values());
 }
 
+#[test]
+fn the_builder_of_policies_has_the_toolchain_that_their_lock_names() {
+    let builder = text("dockerfiles/policy-builder.Dockerfile");
+    let lock: toml::Table = text("policies/dist.lock").parse().expect("it is TOML");
+    // The package's version begins with the program's: `1.96.0+dfsg1…`, and behind an epoch `1:14.0.6-12`.
+    for (argument, tool) in [("RUST_VERSION", "compiler"), ("LLD_VERSION", "linker")] {
+        let line = builder.lines().find_map(|line| line.strip_prefix(&format!("ARG {argument}=")));
+        let package = line.unwrap_or_else(|| panic!("no ARG {argument} pins the {tool}"));
+        let version = package.rsplit(':').next().unwrap_or_default().split(['+', '-']).next().unwrap_or_default();
+        let named = lock[tool].as_str().expect("a lock names its tools");
+        assert!(named.split(' ').any(|word| word == version), "{argument}={package}, but the lock has {named}");
+        assert!(builder.contains(&format!("={{{argument}}}").replace("={", "=${")), "{argument} is not used");
+    }
+    for from in builder.lines().filter_map(|line| line.strip_prefix("FROM ")) {
+        assert!(from.starts_with("${") || from == "scratch", "{from} cannot be pinned");
+    }
+}
+
 /// The names of metrics in a query: words that are followed by neither a bracket of a call nor by what makes them a
 /// label.
 fn metrics(query: &str) -> BTreeSet<String> {
@@ -226,5 +244,99 @@ fn every_alert_and_every_level_has_a_test() {
     let levels = text(&format!("{folder}/rules/levels.yml"));
     for name in levels.lines().filter_map(|line| line.trim().strip_prefix("- record: ")) {
         assert!(used.contains(name), "no test and no alert says what {name} is");
+    }
+}
+
+/// A folder that is removed at the end.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let folder = std::env::temp_dir().join(format!("dsm-walls-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Scratch(folder)
+    }
+
+    fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// What a program says, or `None` with a word about it where it is not installed.
+fn said(program: &str, arguments: &[String]) -> Option<(bool, String)> {
+    match std::process::Command::new(program).args(arguments).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            Some((output.status.success(), text.into_owned()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("skipped: {program} is not here");
+            None
+        }
+        Err(error) => panic!("{program}: {error}"),
+    }
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_units() {
+    let folder = Scratch::new("systemd");
+    let units: Vec<_> = files_with("service").collect();
+    assert!(units.len() >= 3, "{units:?}");
+    let paths: Vec<_> = units
+        .iter()
+        .map(|unit| {
+            // The programs are not installed here; everything else is as it stands.
+            let programs =
+                ["/usr/local/bin/dsm-storage-node", "/usr/local/bin/dsm-bridge", "/usr/local/bin/dsm"];
+            let text = programs
+                .iter()
+                .fold(read(&root().join(unit)), |text, program| text.replace(program, "/bin/true"));
+            // A template is verified as one of its instances.
+            let name = unit.file_name().unwrap().to_str().unwrap().replace("@.", "@primary.");
+            folder.write(&name, &text).display().to_string()
+        })
+        .collect();
+    let arguments = [vec!["verify".to_owned(), "--man=no".to_owned()], paths].concat();
+    if let Some((fine, text)) = said("systemd-analyze", &arguments) {
+        let ours: Vec<_> = text.lines().filter(|line| line.contains("dsm")).collect();
+        assert!(fine && ours.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn nginx_takes_the_example_as_it_stands() {
+    let folder = Scratch::new("nginx");
+    let at = |name: &str| folder.0.join(name).display().to_string();
+    let (certificate, key) = (at("dsm.crt"), at("dsm.key"));
+    let request = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=test -out {certificate} \
+         -keyout {key}"
+    );
+    let arguments: Vec<String> = request.split_whitespace().map(str::to_owned).collect();
+    let Some((made, output)) = said("openssl", &arguments) else { return };
+    assert!(made, "{output}");
+    let example = text("dockerfiles/nginx.conf").replace("/etc/nginx/dsm.crt", &certificate);
+    let example = example.replace("/etc/nginx/dsm.key", &key);
+    let example = folder.write("dsm.conf", &example);
+    let main = format!(
+        "pid {};\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; include {}; }}\n",
+        at("pid"),
+        example.display()
+    );
+    let main = folder.write("nginx.conf", &main);
+    for program in ["nginx", "/usr/sbin/nginx"] {
+        let arguments = ["-t", "-p", &at(""), "-c", &main.display().to_string()].map(str::to_owned);
+        if let Some((fine, text)) = said(program, &arguments) {
+            assert!(fine && !text.contains("[warn]"), "{text}");
+            return;
+        }
     }
 }
