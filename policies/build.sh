@@ -3,6 +3,7 @@
 #
 #   ./build.sh           builds every policy into dist/ and writes dist.lock
 #   ./build.sh --check   builds into a temporary directory, runs the behaviour tests, compares with dist/
+#   ./build.sh --into D  builds every policy into the directory D and does nothing else
 #
 # Toolchain: rustup's target wasm32v1-none where it is installed, else Debian's rustc-web, cargo-web,
 # rust-web-src and lld, with `core` and `alloc` built once into .sysroot/.
@@ -117,8 +118,12 @@ case "${1-}" in
         build_into "$fresh"
         check "$fresh"
         ;;
+    --into)
+        mkdir -p "${2:?"usage: build.sh --into DIR"}"
+        build_into "$(cd "$2" && pwd)"
+        ;;
     *)
-        echo "usage: build.sh [--check]" >&2
+        echo "usage: build.sh [--check | --into DIR]" >&2
         exit 2
         ;;
 esac

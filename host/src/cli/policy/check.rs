@@ -1,6 +1,6 @@
 //! `dsm policy check`: a module, or a package, against the static gate.
 
-use super::{engine, gate_failure, read};
+use super::{engine, gate_failure, source};
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, rows, safe};
@@ -33,7 +33,7 @@ impl Show for Checked {
 }
 
 pub(super) fn check(session: &Session, file: &Path) -> Result<(), Failure> {
-    let (module, package) = read(file)?;
+    let source::Source { module, package, .. } = source::read(file)?;
     let engine = engine()?;
     let admitted = engine.admit(&module).map_err(gate_failure)?;
     let about = admitted.description();

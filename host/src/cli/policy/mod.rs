@@ -1,13 +1,23 @@
 //! `dsm policy`: check a module against the gate, say what a policy is, publish it.
 
+mod build;
 mod check;
+mod diff;
+mod export;
 mod inspect;
+mod new;
+mod project;
 mod publish;
+mod sdk;
+mod sign;
+mod source;
+mod toolchain;
+mod verify_build;
 
-use super::failure::{Failure, file_failure};
+use super::failure::Failure;
 use super::session::Session;
 use dsm_abi::{ABI_VERSION, KeyId};
-use dsm_crypto::{Signer, Verifier, hash_guest, verify_guest};
+use dsm_crypto::{Signer, hash_guest, verify_guest};
 use dsm_host::engine::{AdmitError, Engine, EngineConfig, FUEL_LIMIT_DEFAULT, GuestCrypto};
 use dsm_sdk::package::{Package, PackageError, PolicyDocument, module_cid};
 use std::path::{Path, PathBuf};
@@ -16,18 +26,44 @@ use std::sync::Arc;
 /// What to do with a policy.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum PolicyVerb {
+    /// Make a policy's project from a template, with all that its build needs besides Rust
+    New(new::NewArgs),
+    /// Build a project's module and put it to the static gate
+    Build(build::BuildArgs),
     /// Check a module (or package) against the static gate and list every finding
     Check {
-        /// A .wasm file, or a package as `publish --package-to` writes it
+        /// A .wasm file, a package as `sign` writes it, or a CAR file
         file: PathBuf,
     },
     /// Say in plain words what a policy is, who signed it and what it may do
     Inspect {
-        /// A .wasm file, a package, or a published policy's CID, id or name in this wallet
+        /// A .wasm file, a package, a CAR file, or a published policy's CID, id or name in this wallet
         policy: String,
     },
-    /// Package a module, sign it, give it to the node and publish it
+    /// Sign a module: write the package that its author answers for, without a node
+    Sign(sign::SignArgs),
+    /// Give a policy to the node and publish it: a module that is signed now, or a package or CAR file as it is
     Publish(Box<publish::PublishArgs>),
+    /// Write a signed policy as a CAR file, for tools that move content by its hash
+    Export {
+        /// A package, a CAR file, or a published policy's CID, id or name in this wallet
+        policy: String,
+        /// Where the file goes
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Tell what changed between two versions of a policy
+    Diff {
+        /// The version before, as `inspect` takes it
+        old: String,
+        /// The version after
+        new: String,
+        /// Run these cases under both and compare verdicts, effects and fuel
+        #[arg(long, value_name = "FILE")]
+        cases: Option<PathBuf>,
+    },
+    /// Build a source canonically and tell whether a policy comes from it
+    VerifyBuild(verify_build::VerifyBuildArgs),
 }
 
 /// The cryptography that policies may call.
@@ -44,32 +80,43 @@ impl GuestCrypto for Crypto {
 }
 
 pub(super) fn engine() -> Result<Engine, Failure> {
-    let config = EngineConfig { instances: 1, ..EngineConfig::default() };
+    engine_with(None)
+}
+
+/// An engine that compiles in a child of `compiler`, if there is one.
+pub(super) fn engine_with(compiler: Option<PathBuf>) -> Result<Engine, Failure> {
+    let config = EngineConfig { instances: 1, compiler, ..EngineConfig::default() };
     Engine::new(&config, Arc::new(Crypto)).map_err(|error| Failure::refused("engine", error))
 }
 
 pub(crate) fn run(session: &Session, verb: &PolicyVerb) -> Result<(), Failure> {
     match verb {
+        PolicyVerb::New(args) => new::new(session, args),
+        PolicyVerb::Build(args) => build::build(session, args),
         PolicyVerb::Check { file } => check::check(session, file),
         PolicyVerb::Inspect { policy } => inspect::inspect(session, policy),
+        PolicyVerb::Sign(args) => sign::sign(session, args),
         PolicyVerb::Publish(args) => publish::publish(session, args),
+        PolicyVerb::Export { policy, out } => export::export(session, policy, out),
+        PolicyVerb::Diff { old, new, cases } => diff::diff(session, old, new, cases.as_deref()),
+        PolicyVerb::VerifyBuild(args) => verify_build::verify_build(session, args),
     }
 }
 
-/// A file's module, and its package if it is one.
+/// The module in a file of any kind, and its package if it is signed.
 fn read(file: &Path) -> Result<(Vec<u8>, Option<Package>), Failure> {
-    let bytes = std::fs::read(file).map_err(|error| file_failure(file, &error))?;
-    if bytes.starts_with(b"\0asm") {
-        return Ok((bytes, None));
-    }
-    let package = Package::decode(&bytes).map_err(package_failure)?;
-    let verified = package.verify(&Verifier::new()).map_err(package_failure)?;
-    Ok((verified.package().module.clone(), Some(verified.package().clone())))
+    let found = source::read(file)?;
+    Ok((found.module, found.package.map(|package| package.package().clone())))
+}
+
+/// Whether these bytes are a module and not a package or CAR file around one.
+fn bare(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm")
 }
 
 fn package_failure(error: PackageError) -> Failure {
     Failure::integrity(error.code(), error)
-        .help("give a .wasm module, or a package that `dsm policy publish` wrote")
+        .help("give a .wasm module, a package that `dsm policy sign` wrote, or a CAR file of `dsm policy export`")
 }
 
 fn gate_failure(error: AdmitError) -> Failure {
