@@ -115,8 +115,9 @@ fn bare(bytes: &[u8]) -> bool {
 }
 
 fn package_failure(error: PackageError) -> Failure {
-    Failure::integrity(error.code(), error)
-        .help("give a .wasm module, a package that `dsm policy sign` wrote, or a CAR file of `dsm policy export`")
+    Failure::integrity(error.code(), error).help(
+        "give a .wasm module, a package that `dsm policy sign` wrote, or a CAR file of `dsm policy export`",
+    )
 }
 
 fn gate_failure(error: AdmitError) -> Failure {

@@ -1,0 +1,277 @@
+//! Policies that travel as files: signed on one machine, published on another, moved as CAR files, compared.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
+mod program;
+
+use program::{DSM, RunningNode};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A wallet in a folder of its own, and the node that it would speak to.
+struct Desk {
+    folder: TempDir,
+    url: String,
+}
+
+impl Desk {
+    fn new(url: &str) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("passphrase"), "correct horse\n").unwrap();
+        Desk { folder, url: url.to_owned() }
+    }
+
+    /// Nobody answers there: what works with this desk works without a node.
+    fn offline() -> Desk {
+        Desk::new("http://127.0.0.1:9")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(DSM);
+        command
+            .args(line.split_whitespace())
+            .args(["--node", &self.url, "--wallet"])
+            .arg(self.path("wallet"))
+            .arg("--passphrase-file")
+            .arg(self.path("passphrase"))
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn ok(&self, line: &str) -> Value {
+        let output = self.command(line).arg("--json").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Must fail with this exit code and this stable code, a sentence and a way out.
+    fn fails(&self, line: &str, exit: i32, code: &str) {
+        let output = self.command(line).arg("--json").output().unwrap();
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let error = &value["error"];
+        assert_eq!(
+            (output.status.code(), error["code"].as_str()),
+            (Some(exit), Some(code)),
+            "{line}: {value:#}"
+        );
+        assert!(error["help"].is_string(), "{line}: {value:#}");
+    }
+
+    fn text(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn module(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies").join(name);
+    path.canonicalize().unwrap().display().to_string()
+}
+
+#[test]
+fn a_policy_signed_on_one_machine_is_published_by_another() {
+    let author = Desk::offline();
+    author.ok("key new author --suite ed25519+ml-dsa-65");
+    let wasm = module("dist/spend-limit.wasm");
+    let signed = author.ok(&format!("policy sign {wasm} --author author --out limit.pkg --license MIT"));
+    let inspected = author.ok("policy inspect limit.pkg");
+    assert_eq!((inspected["form"].as_str(), &inspected["policy"]), (Some("package"), &signed["policy"]));
+    assert_eq!(
+        (inspected["license"].as_str(), inspected["suite"].as_str()),
+        (Some("MIT"), Some("ed25519+ml-dsa-65"))
+    );
+    assert_eq!(inspected["author"], signed["author"]);
+    let exported = author.ok("policy export limit.pkg --out limit.car");
+    assert_eq!(exported["policy"], signed["policy"]);
+    assert_eq!(author.ok("policy check limit.car")["signed"], true);
+    assert_eq!(author.ok("policy inspect limit.car")["form"], "car");
+    // The file is the same, whatever it was written from.
+    author.ok("policy export limit.car --out again.car");
+    assert_eq!(
+        std::fs::read(author.path("limit.car")).unwrap(),
+        std::fs::read(author.path("again.car")).unwrap()
+    );
+    let words = author.text("policy inspect limit.car");
+    for said in
+        ["a CAR file, signed by its author", "verified", "set_limits", "over_daily_limit", "it may not"]
+    {
+        assert!(words.contains(said), "{said:?} is missing in:\n{words}");
+    }
+
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let publisher = Desk::new(&node.url);
+    publisher.ok("key new bank");
+    publisher.ok("account create bank --key bank");
+    for file in ["limit.pkg", "limit.car"] {
+        std::fs::copy(author.path(file), publisher.path(file)).unwrap();
+    }
+    publisher.fails("policy publish limit.car --as bank --author bank", 2, "usage");
+    let published = publisher.ok("policy publish limit.car --as bank");
+    assert_eq!((&published["policy"], &published["author"]), (&signed["policy"], &signed["author"]));
+    publisher.fails("policy publish limit.pkg --as bank", 1, "policy_exists");
+    let cid = published["policy"].as_str().unwrap();
+    for name in ["spend-limit", cid] {
+        let inspected = publisher.ok(&format!("policy inspect {name}"));
+        assert_eq!(
+            (inspected["form"].as_str(), inspected["publisher_name"].as_str()),
+            (Some("published"), Some("bank"))
+        );
+        assert_eq!(inspected["author"], signed["author"]);
+    }
+    // What a node gives back is the file that the author exported.
+    publisher.ok(&format!("policy export {cid} --out from-node.car"));
+    assert_eq!(
+        std::fs::read(publisher.path("from-node.car")).unwrap(),
+        std::fs::read(author.path("limit.car")).unwrap()
+    );
+    // The twin in C describes itself alike and has another module.
+    let diff = publisher.ok(&format!("policy diff {cid} {}", module("dist-c/spend-limit.wasm")));
+    assert_eq!(diff["same_module"], false);
+    let changed: Vec<_> = diff["changes"].as_array().unwrap().iter().map(|change| &change["what"]).collect();
+    assert!(changed.iter().all(|what| *what == "document"), "{diff:#}");
+}
+
+#[test]
+fn what_is_not_what_it_says_is_refused_in_words() {
+    let desk = Desk::offline();
+    desk.ok("key new author");
+    let wasm = module("dist/fungible.wasm");
+    desk.ok(&format!("policy sign {wasm} --author author --out good.pkg"));
+    desk.ok("policy export good.pkg --out good.car");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(desk.path(name), bytes).unwrap();
+    let (package, car) =
+        (std::fs::read(desk.path("good.pkg")).unwrap(), std::fs::read(desk.path("good.car")).unwrap());
+    let flipped = |bytes: &[u8], at: usize| {
+        let mut altered = bytes.to_vec();
+        altered[at] ^= 1;
+        altered
+    };
+    write("module.car", &flipped(&car, car.len() / 2));
+    write("frame.car", &flipped(&car, 9));
+    write("cut.car", &car[..car.len() - 1]);
+    write("short.car", &car[..100]);
+    write("module.pkg", &flipped(&package, 100));
+    write("signature.pkg", &flipped(&package, package.len() - 9));
+    write("text", b"not a policy");
+    let rows = [
+        ("module.car", 4, "car_cid_mismatch"),
+        ("frame.car", 4, "car_malformed"),
+        ("cut.car", 4, "car_malformed"),
+        ("short.car", 4, "car_incomplete"),
+        ("module.pkg", 4, "module_cid_mismatch"),
+        ("signature.pkg", 4, "policy_bad_signature"),
+        ("text", 4, "package_malformed"),
+        ("nothing-here", 2, "usage"),
+    ];
+    for (file, exit, code) in rows {
+        desk.fails(&format!("policy check {file}"), exit, code);
+    }
+    for verb in ["inspect", "export --out x.car"] {
+        desk.fails(&format!("policy {verb} module.car"), 4, "car_cid_mismatch");
+    }
+    desk.fails(&format!("policy export {wasm} --out x.car"), 1, "policy_unsigned");
+    assert!(!desk.path("x.car").exists());
+    desk.fails("policy sign good.pkg --author author --out x.pkg", 2, "usage");
+    desk.fails(&format!("policy sign {wasm} --author nobody --out x.pkg"), 1, "unknown_key_name");
+    write("rubbish.wasm", b"\0asm\x01\0\0\0\xff");
+    desk.fails("policy sign rubbish.wasm --author author --out x.pkg", 1, "module_refused");
+    assert!(!desk.path("x.pkg").exists());
+}
+
+/// Two cases of spend-limit, one of which cash decides otherwise; the parameters are not the same.
+const CASES: &str = r#"
+format = 1
+
+[start]
+params = { transfer_max = 600, daily_max = 1000, authorities = [], threshold = 0 }
+
+[[case]]
+name = "within the limits"
+legs = [{ by = "alice", do = "transfer", to = "bob", amount = 600 }]
+accept_with = []
+
+[[case]]
+name = "over the limit"
+legs = [{ by = "alice", do = "transfer", to = "bob", amount = 601 }]
+refuse = "over_transfer_limit"
+
+[[case]]
+name = "the limits"
+query = "limits_in_force"
+answer = { transfer_max = 600, daily_max = 1000 }
+"#;
+
+#[test]
+fn two_versions_are_compared_by_their_words_and_their_verdicts() {
+    let desk = Desk::offline();
+    std::fs::write(desk.path("cases.toml"), CASES).unwrap();
+    let (rust, c) = (module("dist/spend-limit.wasm"), module("dist-c/spend-limit.wasm"));
+    let same = desk.ok(&format!("policy diff {rust} {rust} --cases cases.toml"));
+    assert_eq!((&same["same_module"], same["changes"].as_array().unwrap().len()), (&Value::Bool(true), 0));
+    let twins = desk.ok(&format!("policy diff {rust} {c} --cases cases.toml"));
+    let cases = twins["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        assert_eq!(case["same"], true, "{case:#}");
+        assert_ne!(case["old_fuel"], case["new_fuel"], "another compiler, another fuel: {case:#}");
+    }
+    let refused = cases[1]["old"].as_str().unwrap();
+    assert!(refused.starts_with("refuses: 100 over_transfer_limit: the amount of 601"), "{refused}");
+    let text = desk.text(&format!("policy diff {rust} {c} --cases cases.toml"));
+    assert!(text.contains("all 3 cases come out the same") && text.contains("fuel of all cases"), "{text}");
+
+    // Another policy in the place of the next version: what is gone, what is new, and cases that do not fit.
+    let other = desk.ok(&format!("policy diff {rust} {} --cases cases.toml", module("dist/cash.wasm")));
+    let change = |what: &str, name: &str| {
+        let all = other["changes"].as_array().unwrap();
+        all.iter()
+            .find(|change| change["what"] == what && change["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    assert!(
+        change("method", "set_limits")["old"].is_string() && change("method", "set_limits")["new"].is_null()
+    );
+    assert!(change("query", "outflow")["new"].is_string() && change("query", "outflow")["old"].is_null());
+    let moved = change("parameter", "transfer_max");
+    assert!(moved["old"].as_str().unwrap().starts_with("1. u128"), "{moved}");
+    assert!(moved["new"].as_str().unwrap().starts_with("3. u128"), "{moved}");
+    assert_eq!(change("denial", "101")["old"].as_str().unwrap().split(':').next(), Some("over_daily_limit"));
+    assert!(change("document", "bytes")["new"].is_string());
+    assert_eq!(other["unfit"].as_array().unwrap().len(), 1, "{other:#}");
+    assert!(other["cases"].is_null());
+    std::fs::write(desk.path("broken.toml"), "format = 7").unwrap();
+    desk.fails(&format!("policy diff {rust} {c} --cases broken.toml"), 2, "usage");
+}
+
+/// The next version is the module in C with two of its sentences altered: one in its description, one in a denial.
+#[test]
+fn a_verdict_that_changed_is_shown() {
+    let desk = Desk::offline();
+    std::fs::write(desk.path("cases.toml"), CASES).unwrap();
+    let old = module("dist-c/spend-limit.wasm");
+    let mut bytes = std::fs::read(&old).unwrap();
+    for (was, is) in [
+        (&b"Limits what one account"[..], &b"Bounds what one account"[..]),
+        (b"send at most ", b"send only up "),
+    ] {
+        let at = bytes.windows(was.len()).position(|window| window == was).unwrap();
+        bytes[at..at + is.len()].copy_from_slice(is);
+    }
+    std::fs::write(desk.path("next.wasm"), bytes).unwrap();
+    let diff = desk.ok(&format!("policy diff {old} next.wasm --cases cases.toml"));
+    let changes = diff["changes"].as_array().unwrap();
+    assert_eq!((changes.len(), changes[0]["what"].as_str()), (1, Some("summary")), "{diff:#}");
+    let same: Vec<_> = diff["cases"].as_array().unwrap().iter().map(|case| case["same"].clone()).collect();
+    assert_eq!(same, [true, false, true], "{diff:#}");
+    let text = desk.text(&format!("policy diff {old} next.wasm --cases cases.toml"));
+    assert!(text.contains("send at most 600") && text.contains("send only up 600"), "{text}");
+}
