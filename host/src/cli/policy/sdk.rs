@@ -37,6 +37,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &sources![
     "policy/Cargo.toml"
     "policy/README.md"
     "policy/macros/Cargo.toml"
+    "policy/macros/src/check.rs"
     "policy/macros/src/denials.rs"
     "policy/macros/src/docs.rs"
     "policy/macros/src/lib.rs"

@@ -1,9 +1,10 @@
 //! `#[derive(Denials)]`.
 
+use crate::check::all;
 use crate::docs::first_paragraph;
 use proc_macro2::TokenStream;
 use quote::quote;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Lit, Result, Variant};
 
@@ -15,17 +16,25 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let Data::Enum(data) = &item.data else {
         return Err(Error::new(item.ident.span(), "denials are an enum without fields"));
     };
-    let (mut rows, mut arms, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut rows, mut arms, mut seen, mut findings) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
     for variant in &data.variants {
-        let code = code(variant)?;
-        if !seen.insert(code) {
-            return Err(Error::new(variant.span(), format!("code {code} is already taken")));
+        let (code, text) =
+            match (code(variant), first_paragraph(&variant.attrs, variant.ident.span(), "a denial")) {
+                (Ok(code), Ok(text)) => (code, text),
+                (code, text) => {
+                    findings.extend(code.err().into_iter().chain(text.err()));
+                    continue;
+                }
+            };
+        if let Some(first) = seen.insert(code, &variant.ident) {
+            let at = variant.discriminant.as_ref().map_or(variant.ident.span(), |(_, number)| number.span());
+            findings.push(Error::new(at, format!("code {code} is already that of `{first}`")));
         }
-        let text = first_paragraph(&variant.attrs, variant.ident.span(), "a denial")?;
         let (ident, name) = (&variant.ident, snake(&variant.ident.to_string()));
         rows.push(quote!((#code, #name, #text)));
         arms.push(quote!(Self::#ident => #code));
     }
+    all(findings)?;
     let ident = &item.ident;
     Ok(quote! {
         impl ::dsm_policy::Denials for #ident {
@@ -41,7 +50,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
 fn code(variant: &Variant) -> Result<u16> {
     if !matches!(variant.fields, Fields::Unit) {
         return Err(Error::new(
-            variant.span(),
+            variant.fields.span(),
             "a denial has no fields; give its details with `.because(...)`",
         ));
     }
@@ -53,7 +62,9 @@ fn code(variant: &Variant) -> Result<u16> {
         Some((_, other)) => {
             Err(Error::new(other.span(), "a code is a number, so that it never changes by itself"))
         }
-        None => Err(Error::new(variant.span(), "a denial needs its stable code, such as `Paused = 100`")),
+        None => {
+            Err(Error::new(variant.ident.span(), "a denial needs its stable code, such as `Paused = 100`"))
+        }
     }
 }
 

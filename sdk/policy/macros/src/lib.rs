@@ -1,5 +1,6 @@
 //! The macros of `dsm-policy`. Every error points at the author's own line.
 
+mod check;
 mod denials;
 mod docs;
 mod params;

@@ -1,8 +1,9 @@
 //! `#[derive(Params)]`.
 
+use crate::check::{all, floats};
 use crate::docs::first_paragraph;
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Result};
 
@@ -12,6 +13,9 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let Data::Struct(data) = &item.data else {
         return Err(Error::new(ident.span(), "parameters are a struct with named fields, or a unit struct"));
     };
+    let mut findings = Vec::new();
+    floats(data.fields.to_token_stream(), &mut findings);
+    all(findings)?;
     let (mut described, mut taken) = (Vec::new(), Vec::new());
     match &data.fields {
         Fields::Unit => {}

@@ -1,7 +1,8 @@
 //! `#[policy]` on an inherent `impl`.
 
+use crate::check::{check, last_segment, output_span};
 use crate::docs::first_paragraph;
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -12,13 +13,13 @@ use syn::{
 };
 
 /// What stands in the parentheses of the attribute.
-struct Header {
+pub(crate) struct Header {
     name: Expr,
     summary: Expr,
     version: Option<Expr>,
     denials: Path,
-    evidence: Vec<Ident>,
-    foreign: Vec<(Ident, LitInt)>,
+    pub(crate) evidence: Vec<Ident>,
+    pub(crate) foreign: Vec<(Ident, LitInt)>,
 }
 
 /// A method or a query: what is described and how it is called.
@@ -28,7 +29,7 @@ struct Call {
 }
 
 /// The actions, with the fields that their functions take.
-const ACTIONS: [(&str, &str, &[&str]); 8] = [
+pub(crate) const ACTIONS: [(&str, &str, &[&str]); 8] = [
     ("create", "Create", &[]),
     ("mint", "Mint", &["to", "amount"]),
     ("burn", "Burn", &["amount"]),
@@ -45,7 +46,8 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     if let Some((path, _)) = &item.trait_ {
         return Err(Error::new(path.span(), "a policy is an inherent `impl`, not one of a trait"));
     }
-    let (mut methods, mut queries, mut judged, mut bystander) = (Vec::new(), Vec::new(), Vec::new(), false);
+    check(&header, &item)?;
+    let (mut methods, mut queries, mut judged, mut bystander) = (Vec::new(), Vec::new(), Vec::new(), None);
     for item in &mut item.items {
         let ImplItem::Fn(function) = item else { continue };
         let (method, query) = (take_attribute(function, "method"), take_attribute(function, "query"));
@@ -57,8 +59,8 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
             }
             (true, false) => methods.push(call(function, true)?),
             (false, true) => queries.push(call(function, false)?),
-            (false, false) if name == "bystander" => bystander = true,
-            (false, false) if action => judged.push(function.sig.ident.clone()),
+            (false, false) if name == "bystander" => bystander = Some(output_span(function)),
+            (false, false) if action => judged.push((function.sig.ident.clone(), output_span(function))),
             (false, false) => {}
         }
     }
@@ -79,35 +81,34 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     })
 }
 
-fn judge(judged: &[Ident], bystander: bool, methods: &[Call]) -> TokenStream {
+fn judge(judged: &[(Ident, Span)], bystander: Option<Span>, methods: &[Call]) -> TokenStream {
     let actions = ACTIONS.iter().map(|(function, variant, fields)| {
         let variant = format_ident!("{variant}");
-        let Some(found) = judged.iter().find(|ident| ident == function) else {
+        let Some((found, span)) = judged.iter().find(|(ident, _)| ident == function) else {
             return quote!(Action::#variant { .. } => ::core::result::Result::Err(
                 ::dsm_policy::generated::unsupported(#function)
             ));
         };
         if fields.is_empty() {
-            return quote!(Action::#variant => Self::#found(self, context));
+            let called = quote_spanned!(*span=> Self::#found(self, context));
+            return quote!(Action::#variant => #called);
         }
         let fields: Vec<_> = fields.iter().map(|field| format_ident!("{field}")).collect();
         let shown = if variant == "Hold" { format_ident!("NewHold") } else { variant.clone() };
-        quote!(Action::#variant { #(#fields),* } => {
-            Self::#found(self, context, ::dsm_policy::#shown { #(#fields: *#fields),* })
-        })
+        let shown = quote!(::dsm_policy::#shown { #(#fields: *#fields),* });
+        let called = quote_spanned!(*span=> Self::#found(self, context, #shown));
+        quote!(Action::#variant { #(#fields),* } => { #called })
     });
-    let bystander = if bystander {
-        quote!(Self::bystander(
-            self,
-            context,
-            ::dsm_policy::Invoke {
+    let bystander = match bystander {
+        Some(span) => {
+            let shown = quote!(::dsm_policy::Invoke {
                 policy_index: *policy_index,
                 method: method.as_str(),
                 args: args.as_slice(),
-            }
-        ))
-    } else {
-        quote!(::core::result::Result::Ok(()))
+            });
+            quote_spanned!(span=> Self::bystander(self, context, #shown))
+        }
+        None => quote!(::core::result::Result::Ok(())),
     };
     let arms = methods.iter().map(|method| &method.arm);
     quote! {
@@ -235,9 +236,11 @@ fn call(function: &ImplItemFn, method: bool) -> Result<Call> {
     {
         return Err(Error::new(ident.span(), "the first argument is `&self`: the token's parameters"));
     }
-    if inputs.next().is_none() {
-        let second = if method { "`&mut Context<'_>`" } else { "`&View<'_>`" };
-        return Err(Error::new(ident.span(), format!("the second argument is {second}")));
+    let (second, shown) = if method { ("`&mut Context<'_>`", "Context") } else { ("`&View<'_>`", "View") };
+    match inputs.next() {
+        Some(FnArg::Typed(argument)) if last_segment(&argument.ty).as_deref() == Some(shown) => {}
+        Some(other) => return Err(Error::new(other.span(), format!("the second argument is {second}"))),
+        None => return Err(Error::new(ident.span(), format!("the second argument is {second}"))),
     }
     let (mut described, mut taken, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for input in inputs {
@@ -258,10 +261,11 @@ fn call(function: &ImplItemFn, method: bool) -> Result<Call> {
         });
         names.push(name);
     }
+    let span = output_span(function);
     let called = if method {
-        quote!(Self::#ident(self, context, #(#names),*))
+        quote_spanned!(span=> Self::#ident(self, context, #(#names),*))
     } else {
-        quote_spanned!(function.sig.output.span()=>
+        quote_spanned!(span=>
             ::dsm_policy::IntoFields::into_fields(Self::#ident(self, context, #(#names),*))
         )
     };
