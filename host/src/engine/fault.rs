@@ -112,6 +112,57 @@ impl Fault {
             Fault::HostPanic => "host_panic",
         }
     }
+
+    /// The way out, for the policy's author.
+    pub fn help(self) -> &'static str {
+        match self {
+            Fault::Fuel => {
+                "a loop does not end, or does too much for one verdict: `dsm policy profile` shows which function"
+            }
+            Fault::Depth => "functions call each other too deep: make the recursion a loop",
+            Fault::Memory => "memory may grow to 64 pages of 64 KiB: keep less at once",
+            Fault::Trap("unreachable") => {
+                "a panic: unwrap, expect, an index or arithmetic out of range; refuse with a denial of your own \
+                 instead, and use `math` for amounts. `cargo test` shows the line, natively"
+            }
+            Fault::Trap("division_by_zero" | "integer_overflow") => {
+                "arithmetic that has no result: use `math`, which refuses instead"
+            }
+            Fault::Trap(_) => {
+                "the module reads or calls what is not there: unsafe code, or another compiler's bug"
+            }
+            Fault::BadOutput(
+                "not a canonical verdict" | "not a canonical answer" | "not a canonical description",
+            ) => {
+                "write it with `dsm-policy`; a module in another language encodes as the ABI says: lengths before \
+                 content, no trailing bytes"
+            }
+            Fault::BadOutput(
+                "a value is too long" | "a key is too long" | "a key is empty" | "too many writes",
+            ) => {
+                "state is kept in small records: a value has at most 4096 bytes; give every account or item a key of \
+                 its own instead of one list that grows"
+            }
+            Fault::BadOutput("a text of the denial is not UTF-8") => {
+                "reason, field and hint are UTF-8: write bytes as hex, and cut texts between characters"
+            }
+            Fault::BadOutput(_) => "the ABI's limits are in `dsm_abi::limit`: answer with less",
+            Fault::BadBuffer => {
+                "dsm_buf must give a range inside memory that is not at 0, for any length asked for"
+            }
+            Fault::BadPointer => "a pointer and length given to the host must lie inside memory",
+            Fault::OutTooSmall => "ask for the value's length first, or give a buffer of the greatest length",
+            Fault::UndeclaredForeignRead => {
+                "declare the read in the macro: #[policy(foreign = [(token, 0)])], with the parameter that names the \
+                 token and the position of its policy"
+            }
+            Fault::ReadsExceeded => "one verdict reads too much state: keep totals instead of adding up",
+            Fault::UnknownAlgorithm => "`hash_alg` and `verify_alg` name the algorithms that there are",
+            Fault::HostPanic => {
+                "this is the host's fault, not the policy's: tell its maintainers how it came about"
+            }
+        }
+    }
 }
 
 impl core::fmt::Display for Fault {

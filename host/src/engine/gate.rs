@@ -136,7 +136,8 @@ pub(super) fn examine(wasm: &[u8], exports: Exports) -> Result<Facts, Vec<Findin
     let mut gate = Gate::default();
     if gate.check_frame(wasm) {
         gate.walk(wasm);
-        if !gate.aborted {
+        gate.check_floats();
+        if !gate.aborted && gate.float_offset.is_none() {
             gate.check_memory_and_segments(exports);
             gate.check_exports(exports);
             gate.check_totals();
@@ -183,6 +184,12 @@ struct Gate {
     /// Set where reading on would mean reading what a count has already refused.
     aborted: bool,
     types: Vec<FuncType>,
+    /// Types with a floating-point value, and the offset of the first. The validator refuses them as a whole, so the
+    /// rest of the module is only read, to find out which functions have such a type and who calls them.
+    float_types: Vec<u32>,
+    float_offset: Option<usize>,
+    /// Bodies read without the validator.
+    bodies: u32,
     /// The type of each function, imported ones first.
     functions: Vec<u32>,
     imported: u32,
@@ -287,6 +294,14 @@ impl Gate {
             if self.aborted {
                 return;
             }
+            if self.float_offset.is_some() {
+                if let Payload::CodeSectionEntry(body) = &payload
+                    && let Err(error) = self.read_calls(body)
+                {
+                    return self.stop(&error);
+                }
+                continue;
+            }
             match validator.payload(&payload) {
                 Ok(ValidPayload::Func(function, body)) => self.check_function(function, &body),
                 Ok(_) => {}
@@ -382,13 +397,8 @@ impl Gate {
                 }
                 let mut values = function.params().iter().chain(function.results());
                 if values.any(|ty| matches!(ty, ValType::F32 | ValType::F64)) {
-                    self.find(
-                        "float",
-                        offset,
-                        "a function type has a floating-point value".into(),
-                        FLOAT_HELP,
-                    );
-                    self.aborted = true;
+                    self.float_types.push(self.types.len() as u32);
+                    self.float_offset.get_or_insert(offset);
                 }
                 self.types.push(function);
             }
@@ -512,6 +522,7 @@ impl Gate {
 
 const FLOAT_HELP: &str = "NaN bits differ between processors: use integers, and look for formatting, parsing or sorting code that pulled floats in";
 const FEATURE_HELP: &str = "build for wasm32v1-none, which enables no optional feature";
+const NO_POLICY_HELP: &str = "put #[policy(name = \"...\", summary = \"...\")] on the impl of the rules, and build the library as a cdylib";
 const SIGNATURES_HELP: &str =
     "the ABI has dsm_buf(i32) -> i32, dsm_evaluate(i32) -> i64, dsm_view(i32) -> i64, dsm_describe() -> i64";
 const SEGMENT_HELP: &str =
@@ -549,6 +560,33 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> wasmparser::Result<Option
 }
 
 impl Gate {
+    /// Records who a body calls, and nothing else.
+    fn read_calls(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        let caller = self.imported + self.bodies;
+        self.bodies += 1;
+        for operator in body.get_operators_reader()? {
+            self.count_operator(&operator?, caller, &mut Counts::default());
+        }
+        Ok(())
+    }
+
+    /// The functions whose types have a floating-point value, or the type alone if no function has it.
+    fn check_floats(&mut self) {
+        let Some(offset) = self.float_offset else {
+            return;
+        };
+        let is_float = |ty: &u32| self.float_types.contains(ty);
+        let functions = self.functions.iter().zip(0u32..).filter(|(ty, _)| is_float(ty));
+        let found: Vec<u32> = functions.map(|(_, index)| index).collect();
+        if found.is_empty() {
+            self.find("float", offset, "a function type has a floating-point value".into(), FLOAT_HELP);
+        }
+        for index in found {
+            let reason = "a floating-point parameter or result".to_owned();
+            self.find_in("float", None, Some(index), reason, FLOAT_HELP);
+        }
+    }
+
     fn check_function(&mut self, function: FuncToValidate<ValidatorResources>, body: &FunctionBody<'_>) {
         let index = function.index;
         if let Err(error) = self.scan_function(function, body) {
@@ -709,6 +747,13 @@ impl Gate {
                 let reason = "there is no exported memory named \"memory\"".to_owned();
                 self.find("export_missing", None, reason, "link without --no-export-memory");
             }
+        }
+        let is_there = |wanted: &str| self.exports.iter().any(|export| export.name == wanted);
+        if required && !REQUIRED.iter().any(|(name, ..)| is_there(name)) {
+            let names = REQUIRED.map(|(name, ..)| name).join(", ");
+            let reason = format!("it exports nothing that the host calls, none of {names}");
+            self.find("export_missing", None, reason, NO_POLICY_HELP);
+            return;
         }
         for (name, params, results) in REQUIRED {
             let found = self.exports.iter().find(|export| export.name == name);

@@ -8,8 +8,26 @@ pub(super) fn verdict(bytes: &[u8]) -> Result<Outcome, Fault> {
     match decode::<Verdict>(bytes, limit::OUTPUT_BYTES_MAX) {
         Ok(Verdict::Accept(effects)) => check_effects(&effects).map(|()| Outcome::Accept(effects)),
         Ok(Verdict::Reject(denial)) => check_denial(&denial).map(|()| Outcome::Reject(denial)),
+        Err(_) if has_bad_text(bytes) => Err(Fault::BadOutput("a text of the denial is not UTF-8")),
         Err(_) => Err(Fault::BadOutput("not a canonical verdict")),
     }
+}
+
+/// Whether these are a denial's bytes but for a text that is not UTF-8, which is what authors in other languages meet.
+fn has_bad_text(bytes: &[u8]) -> bool {
+    const CODE_BYTES: usize = 2;
+    let Some(mut rest) = bytes.strip_prefix(&[1]).and_then(|denial| denial.get(CODE_BYTES..)) else {
+        return false;
+    };
+    let mut bad = false;
+    for _text in ["reason", "field", "hint"] {
+        let Some((length, after)) = rest.split_first_chunk() else { return false };
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((text, after)) = after.split_at_checked(length) else { return false };
+        bad |= core::str::from_utf8(text).is_err();
+        rest = after;
+    }
+    bad && rest.is_empty()
 }
 
 /// The answer in `bytes`.

@@ -2,6 +2,7 @@
 // What helpers of tests cannot unwrap fails the test, which is what it should do.
 #![allow(clippy::unwrap_used)]
 
+mod authors;
 mod cache;
 mod compiler;
 mod corpus;

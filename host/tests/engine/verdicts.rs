@@ -79,10 +79,12 @@ fn rubbish_is_a_fault() {
     let trailing = [accept.as_slice(), &[0]].concat();
     let many = [&[0u8][..], &u32::MAX.to_le_bytes()].concat();
     let not_text = [&[1u8, 7, 0][..], &[1, 0, 0, 0, 0xff], &[0; 8]].concat();
-    for output in [vec![], vec![2], vec![0xff; 64], trailing, many, not_text, accept[..4].to_vec()] {
+    for output in [vec![], vec![2], vec![0xff; 64], trailing, many, accept[..4].to_vec()] {
         let found = outcome(&engine, &Guest::answering(output));
         assert_eq!(found, Outcome::Fault(Fault::BadOutput("not a canonical verdict")));
     }
+    let found = outcome(&engine, &Guest::answering(not_text));
+    assert_eq!(found, Outcome::Fault(Fault::BadOutput("a text of the denial is not UTF-8")));
 }
 
 /// What a policy can do wrong with the calling convention (P9) or by not finishing.
