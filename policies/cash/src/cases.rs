@@ -42,7 +42,11 @@ fn paid(day: u64, paid: u128) -> Vec<Effect> {
 
 fn creation() -> Vec<Case> {
     let create = |scene: Scene| scene.leg(ALICE, Action::Create);
+    let many: Vec<u8> = (1..=33).collect();
     vec![
+        create(terms(&many[..32], 32, 0, 0)).accepts("32 of 32 authorities", vec![]),
+        create(terms(&many, 1, 0, 0)).refuses("33 authorities", Denied::BadTerms),
+        create(terms(&[1, 2], 0, 0, 0)).refuses("nobody need sign", Denied::BadTerms),
         create(terms(&[1, 2], 2, 0, 0)).accepts("two of two", vec![]),
         create(terms(&[], 0, 0, 0)).refuses("no authority", Denied::BadTerms),
         create(terms(&[1], 2, 0, 0)).refuses("an unreachable threshold", Denied::BadTerms),

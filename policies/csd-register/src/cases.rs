@@ -54,7 +54,11 @@ fn held(kind: HoldKind) -> Hold {
 
 fn creation() -> Vec<Case> {
     let create = |scene: Scene| scene.leg(ALICE, Action::Create);
+    let many: Vec<u8> = (1..=33).collect();
     vec![
+        create(terms(&many[..32], 32, CASH)).accepts("32 of 32 registrar keys", vec![]),
+        create(terms(&many, 1, CASH)).refuses("33 registrar keys", Denied::BadTerms),
+        create(terms(&[1, 2], 0, CASH)).refuses("nobody need sign", Denied::BadTerms),
         create(terms(&[1, 2], 1, CASH)).accepts("one of two registrar keys", vec![]),
         create(terms(&[1], 1, TokenId::NONE)).accepts("a register without a cash token", vec![]),
         create(terms(&[], 0, CASH)).refuses("no registrar", Denied::BadTerms),
@@ -84,6 +88,11 @@ fn deliveries() -> Vec<Case> {
     let claim = Action::Claim { credit: CreditId([8; 32]), from: CAROL, amount: 1 };
     vec![
         security().leg(ALICE, deliver(BOB, 60)).accepts("delivery free of payment", vec![]),
+        security()
+            .with(|input| input.parties[0].available = 100)
+            .leg(ALICE, deliver(BOB, 100))
+            .accepts("delivery of everything", vec![]),
+        security().leg(ALICE, deliver(BOB, 100)).refuses("delivery of all, pledged", Denied::Encumbered),
         security().leg(ALICE, deliver(BOB, 61)).refuses("delivery of pledged units", Denied::Encumbered),
         security().leg(ALICE, deliver(BOB, 101)).refuses("delivery of too many", Denied::InsufficientUnits),
         security().leg(ALICE, deliver(CAROL, 1)).refuses("delivery to a stranger", Denied::NotParticipant),
