@@ -60,3 +60,8 @@ pub mod generated {
     pub use crate::view::unknown_query;
     pub use alloc::{string::String, vec, vec::Vec};
 }
+
+/// The tutorial's blocks are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Tutorial;
