@@ -5,3 +5,4 @@ pub mod engine;
 pub mod evidence;
 pub mod node;
 pub mod replicate;
+pub mod trial;

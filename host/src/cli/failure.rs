@@ -74,6 +74,12 @@ impl Failure {
         Failure::new(Exit::Integrity, code, message)
     }
 
+    /// The same failure under a code of its own.
+    #[must_use]
+    pub(crate) fn with_code(self, code: &str) -> Failure {
+        Failure { code: code.to_owned(), ..self }
+    }
+
     #[must_use]
     pub(crate) fn help(mut self, help: impl fmt::Display) -> Failure {
         self.help = Some(help.to_string());

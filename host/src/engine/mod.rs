@@ -16,6 +16,7 @@ mod fault;
 mod gate;
 mod meter;
 mod output;
+mod profile;
 mod runtime;
 
 pub use cache::{CacheError, CacheStats, ModuleCache};
@@ -24,4 +25,5 @@ pub use fault::{
     AdmitError, EngineError, Evaluation, Fault, HostFault, Note, Outcome, Probe, View, ViewOutcome,
 };
 pub use gate::Finding;
+pub use profile::{Node, Profile};
 pub use runtime::{Engine, EngineConfig, FUEL_LIMIT_DEFAULT, FUEL_LIMIT_MAX, GuestCrypto, Module, State};

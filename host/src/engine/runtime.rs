@@ -8,6 +8,7 @@ use super::fault::{
     AdmitError, EngineError, Evaluation, Fault, HostFault, Note, Outcome, Probe, View, ViewOutcome,
 };
 use super::gate::{self, Exports, Finding, PAGE_BYTES, PAGES_MAX, TABLE_ELEMENTS_MAX};
+use super::profile::{self, Profile, Tracker};
 use super::{meter, output};
 use dsm_abi::{ABI_VERSION, Description, Digest, Input, ReadState, ViewInput, import, limit};
 use parking_lot::{Condvar, Mutex};
@@ -169,6 +170,8 @@ struct Call {
     memory: Option<Memory>,
     reads: u32,
     notes: Vec<Note>,
+    /// Only while an author looks where the fuel goes.
+    tracker: Option<Tracker>,
 }
 
 /// One instance and its store, for the time of one call.
@@ -347,6 +350,73 @@ impl Engine {
         Ok(Probe { result, fuel })
     }
 
+    /// Runs one call of a module that tells where its fuel goes, and the module as it is besides.
+    ///
+    /// # Errors
+    /// As [`Engine::admit`]; [`HostFault`] if the two do not come to the same end.
+    pub fn profile_call(
+        &self,
+        wasm: &[u8],
+        call: &dsm_abi::Call,
+        state: &State,
+        foreign: &[State],
+    ) -> Result<Profile, AdmitError> {
+        let module = self.admit(wasm)?;
+        let facts =
+            gate::examine(wasm, Exports::Policy).map_err(|findings| AdmitError::Refused { findings })?;
+        let help = "report this module to the makers of DSM";
+        let metered = meter::instrument(wasm, &facts).map_err(|error| refused("meter", error, help))?;
+        let profiled = profile::instrument(&metered).map_err(|error| refused("profile", error, help))?;
+        let compiled = self.compile_here(&profiled)?;
+        let engine = |error: wasmtime::Error| HostFault::Engine(format!("{error:#}"));
+        let mut linker = self.linker.clone();
+        track(&mut linker).map_err(engine)?;
+        let export = |name: &str| {
+            let found = compiled.get_export_index(name);
+            found.ok_or_else(|| HostFault::Engine(format!("no export {name}")))
+        };
+        let (buf, depth) = (export("dsm_buf")?, export(meter::DEPTH_EXPORT)?);
+        let (index, frame) = match call {
+            dsm_abi::Call::Evaluate(input) => (export("dsm_evaluate")?, dsm_abi::encode(input)),
+            dsm_abi::Call::View(input) => (export("dsm_view")?, dsm_abi::encode(input)),
+        };
+        let memory = compiled.get_export_index("memory");
+        let pre = linker.instantiate_pre(&compiled).map_err(engine)?;
+        let prepared = Prepared { pre, memory, depth, data_bytes: facts.data_bytes };
+        let length = i32::try_from(frame.len()).ok().filter(|_| frame.len() <= limit::INPUT_BYTES_MAX);
+        let length = length.ok_or(HostFault::InputTooLong { bytes: frame.len() })?;
+        let stop = |stop| match stop {
+            Stop::Host(fault) => fault,
+            Stop::Policy(fault) => HostFault::Engine(format!("its instance cannot start: {fault}")),
+        };
+        let (bytes, tracker) = {
+            let mut run = self.start(&prepared, state, foreign, FUEL_LIMIT_MAX).map_err(stop)?;
+            let left = run.fuel_left();
+            run.store.data_mut().tracker = Some(Tracker::new(left));
+            let result = run.exchange(&buf, &index, &frame, length, |bytes| Ok(bytes.to_vec()));
+            let result = run.settle(result)?;
+            let left = run.fuel_left();
+            let mut tracker = run.store.data_mut().tracker.take().unwrap_or_default();
+            tracker.end(left);
+            (result, tracker)
+        };
+        let (buf, index) = (
+            &module.calls.buf,
+            match call {
+                dsm_abi::Call::Evaluate(_) => &module.calls.evaluate,
+                dsm_abi::Call::View(_) => &module.calls.view,
+            },
+        );
+        let mut run = self.start(&module.prepared, state, foreign, FUEL_LIMIT_MAX).map_err(stop)?;
+        let result = run.exchange(buf, index, &frame, length, |bytes| Ok(bytes.to_vec()));
+        let result = run.settle(result)?;
+        if result != bytes {
+            return Err(HostFault::Engine("the profiled module comes to another end".into()).into());
+        }
+        let fuel = run.fuel_used(&result);
+        Ok(tracker.profile(&profile::names(wasm), fuel, facts.data_bytes))
+    }
+
     fn prepare(&self, wasm: &[u8], exports: Exports) -> Result<Prepared, AdmitError> {
         let facts = gate::examine(wasm, exports).map_err(|findings| AdmitError::Refused { findings })?;
         let help = "report this module to the makers of DSM";
@@ -456,6 +526,7 @@ impl Engine {
             memory: None,
             reads: 0,
             notes: Vec::new(),
+            tracker: None,
         };
         let mut store = Store::new(&self.wasmtime, call);
         store.limiter(|call| call);
@@ -871,6 +942,25 @@ fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Call>> {
         guarded(&mut caller, |caller| note(caller, code, (text, length)))
     })?;
     Ok(linker)
+}
+
+/// The two functions of a profiled module.
+fn track(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
+    linker.func_wrap(profile::MODULE, "enter", |mut caller: Caller<'_, Call>, function: i32| {
+        let left = caller.get_fuel()?;
+        if let Some(tracker) = &mut caller.data_mut().tracker {
+            tracker.enter(function.cast_unsigned(), left);
+        }
+        Ok::<(), wasmtime::Error>(())
+    })?;
+    linker.func_wrap(profile::MODULE, "leave", |mut caller: Caller<'_, Call>| {
+        let left = caller.get_fuel()?;
+        if let Some(tracker) = &mut caller.data_mut().tracker {
+            tracker.leave(left);
+        }
+        Ok::<(), wasmtime::Error>(())
+    })?;
+    Ok(())
 }
 
 /// A pointer and a length, as the policy gives them.

@@ -16,6 +16,7 @@ pub use text::{
     HoldText, InvariantText, LegText, LockText, ObservationText, PartyText, PreimageText, RoundText,
     SequenceText, SignerText, StepText, TokenText,
 };
+pub use toml::{Table, Value as Toml};
 pub use write::{write_cases, write_sequence};
 
 use dsm_abi::{Answer, Call, Description, Effect, Expected, Field, StateMap, Value, Verdict};

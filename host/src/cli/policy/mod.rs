@@ -4,14 +4,20 @@ mod build;
 mod check;
 mod diff;
 mod export;
+mod fuzz;
 mod inspect;
+mod mutate;
 mod new;
+mod profile;
 mod project;
 mod publish;
 mod sdk;
 mod sign;
+mod simulate;
 mod source;
+mod test;
 mod toolchain;
+mod trying;
 mod verify_build;
 
 use super::failure::Failure;
@@ -20,7 +26,7 @@ use dsm_abi::{ABI_VERSION, KeyId};
 use dsm_crypto::{Signer, hash_guest, verify_guest};
 use dsm_host::engine::{AdmitError, Engine, EngineConfig, FUEL_LIMIT_DEFAULT, GuestCrypto};
 use dsm_sdk::package::{Package, PackageError, PolicyDocument, module_cid};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What to do with a policy.
@@ -35,6 +41,16 @@ pub(crate) enum PolicyVerb {
         /// A .wasm file, a package as `sign` writes it, or a CAR file
         file: PathBuf,
     },
+    /// Run every case natively and as WASM, and demand the same verdicts
+    Test(test::TestArgs),
+    /// Try one operation: what the policy decides, why, and what it looked at
+    Simulate(Box<simulate::SimulateArgs>),
+    /// Tell where the fuel goes, by function
+    Profile(profile::ProfileArgs),
+    /// Try random sequences of operations against what must always hold
+    Fuzz(fuzz::FuzzArgs),
+    /// Turn one comparison of a module at a time: the cases must notice
+    Mutate(mutate::MutateArgs),
     /// Say in plain words what a policy is, who signed it and what it may do
     Inspect {
         /// A .wasm file, a package, a CAR file, or a published policy's CID, id or name in this wallet
@@ -94,6 +110,11 @@ pub(crate) fn run(session: &Session, verb: &PolicyVerb) -> Result<(), Failure> {
         PolicyVerb::New(args) => new::new(session, args),
         PolicyVerb::Build(args) => build::build(session, args),
         PolicyVerb::Check { file } => check::check(session, file),
+        PolicyVerb::Test(args) => test::test(session, args),
+        PolicyVerb::Simulate(args) => simulate::simulate(session, args),
+        PolicyVerb::Profile(args) => profile::profile(session, args),
+        PolicyVerb::Fuzz(args) => fuzz::fuzz(session, args),
+        PolicyVerb::Mutate(args) => mutate::mutate(session, args),
         PolicyVerb::Inspect { policy } => inspect::inspect(session, policy),
         PolicyVerb::Sign(args) => sign::sign(session, args),
         PolicyVerb::Publish(args) => publish::publish(session, args),
@@ -101,12 +122,6 @@ pub(crate) fn run(session: &Session, verb: &PolicyVerb) -> Result<(), Failure> {
         PolicyVerb::Diff { old, new, cases } => diff::diff(session, old, new, cases.as_deref()),
         PolicyVerb::VerifyBuild(args) => verify_build::verify_build(session, args),
     }
-}
-
-/// The module in a file of any kind, and its package if it is signed.
-fn read(file: &Path) -> Result<(Vec<u8>, Option<Package>), Failure> {
-    let found = source::read(file)?;
-    Ok((found.module, found.package.map(|package| package.package().clone())))
 }
 
 /// Whether these bytes are a module and not a package or CAR file around one.
@@ -127,7 +142,7 @@ fn gate_failure(error: AdmitError) -> Failure {
         AdmitError::Host(fault) => fault.to_string(),
     };
     let mut failure = Failure::refused("module_refused", message)
-        .help("each finding names its way out; `policies/` has four modules that pass");
+        .help("each finding names its way out; `dsm policy new` makes a project that passes");
     failure.findings = findings;
     failure
 }
