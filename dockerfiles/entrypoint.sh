@@ -85,7 +85,6 @@ bridge)
     elif ! [ -s "$DSM_BRIDGE_ADMIN_TOKEN_FILE" ]; then
         (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$DSM_BRIDGE_ADMIN_TOKEN_FILE")
     fi
-    [ -e "$DSM_BRIDGE_CONFIG" ] || unset DSM_BRIDGE_CONFIG
     exec dsm-bridge run
     ;;
 *)

@@ -1,5 +1,6 @@
 //! What the service is told before it starts.
 
+use crate::door::DoorConfig;
 use crate::rpc::{FinalityMode, Patience};
 use dsm_core::BridgeConfig;
 use dsm_crypto::{Secp256k1Key, SecretKey};
@@ -104,6 +105,8 @@ pub struct ServiceConfig {
     pub admin: Option<SocketAddr>,
     /// What the admin has to show.
     pub admin_token: Option<String>,
+    /// How the door of the API is kept.
+    pub door: DoorConfig,
     /// Carries proofs both ways.
     pub relayer: Option<RelayerConfig>,
     /// Puts its name to checkpoints.
@@ -133,6 +136,7 @@ impl ServiceConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,
             admin_token: None,
+            door: DoorConfig::default(),
             relayer: None,
             attestor: None,
             poll: Duration::from_secs(2),

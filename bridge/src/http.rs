@@ -22,6 +22,7 @@ use crate::api::{
     WithdrawalView, trust_level,
 };
 use crate::attest::{AttestError, AttestationRequest};
+use crate::door::{Door, DoorConfig, guard};
 use crate::dsm::DsmError;
 use crate::evm::Word;
 use crate::metrics::page;
@@ -43,6 +44,7 @@ use dsm_sdk::receipt::Amount;
 use serde::Deserialize;
 use serde_json::json;
 use std::future::IntoFuture as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -166,8 +168,14 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 type Answer<T> = Result<Json<T>, Failure>;
 
 /// Serves until `stopping` turns true.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, stopping: watch::Receiver<bool>) {
-    until(axum::serve(listener, router(shared)).into_future(), stopping).await;
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    door: DoorConfig,
+    listener: TcpListener,
+    stopping: watch::Receiver<bool>,
+) {
+    let service = router(shared, door).into_make_service_with_connect_info::<SocketAddr>();
+    until(axum::serve(listener, service).into_future(), stopping).await;
 }
 
 /// Runs a server until `stopping` turns true, and then a little longer for those who are being answered.
@@ -187,7 +195,7 @@ pub(crate) async fn until(
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, door: DoorConfig) -> Router {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX));
     let limited = move |request: Request, next: Next| {
         let places = Arc::clone(&places);
@@ -240,6 +248,7 @@ fn router(shared: Arc<Shared>) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn(limited))
+        .layer(from_fn_with_state(Arc::new(Door::new(door)), guard))
         .layer(from_fn_with_state(Arc::clone(&shared), counted))
         .with_state(shared)
 }

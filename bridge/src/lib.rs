@@ -13,6 +13,7 @@ pub mod api;
 mod attest;
 mod config;
 mod contract;
+mod door;
 mod dsm;
 mod evm;
 mod http;
@@ -27,6 +28,7 @@ mod writer;
 
 pub use attest::{AttestError, AttestationRequest, Attestors};
 pub use config::{AttestationKind, AttestorConfig, RelayerConfig, ServiceConfig};
+pub use door::{DoorConfig, Name, UnknownName};
 pub use dsm::HttpDsm;
 pub use dsm::{Accepted, Dsm, DsmError, LockUse};
 pub use evm::{

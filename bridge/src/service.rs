@@ -286,7 +286,8 @@ impl Bridge {
             }
             None => None,
         };
-        let mut servers = vec![tokio::spawn(http::serve(Arc::clone(&shared), listener, stopping.clone()))];
+        let mut servers =
+            vec![tokio::spawn(http::serve(Arc::clone(&shared), config.door, listener, stopping.clone()))];
         let admin = door.map(|(address, listener, token)| {
             servers.push(tokio::spawn(admin::serve(Arc::clone(&shared), listener, token, stopping)));
             address

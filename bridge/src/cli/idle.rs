@@ -54,8 +54,7 @@ async fn metrics() -> Response {
 }
 
 /// Serves until a signal ends it.
-pub(crate) fn run(out: Output, listen: SocketAddr, level: tracing::Level) -> Result<(), Failure> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+pub(crate) fn run(out: Output, listen: SocketAddr, logs: impl Future<Output = ()>) -> Result<(), Failure> {
     let failed = |code: &'static str| {
         move |error: std::io::Error| Failure::new(Exit::Refused, code, format!("{listen}: {error}"))
     };
@@ -78,6 +77,7 @@ pub(crate) fn run(out: Output, listen: SocketAddr, level: tracing::Level) -> Res
             served = axum::serve(listener, app).into_future() => served.map_err(failed("listen")),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+            () = logs => Ok(()),
         }
     })
 }

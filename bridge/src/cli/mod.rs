@@ -4,13 +4,15 @@
 //! or a refusal, 2 usage, 3 no service answers, 4 bytes that are not what they should be.
 
 mod ask;
+mod config;
 mod failure;
 mod idle;
 mod keys;
 mod run;
 mod settings;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use dsm_settings::{Misread, read_words};
 use failure::{Exit, Failure, safe};
 use serde::Serialize;
 use std::io::Write as _;
@@ -31,6 +33,9 @@ struct Arguments {
 enum Verb {
     /// Run the service until a signal ends it
     Run(Box<run::RunArgs>),
+    /// Show and change settings
+    #[command(subcommand)]
+    Config(Box<config::ConfigVerb>),
     /// Show the public halves of the service's keys; keys that are missing are made
     Keys(keys::KeysArgs),
     /// Tell how a running service is
@@ -51,13 +56,22 @@ enum Verb {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return misread(&error),
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--json");
+    let read = read_words(Arguments::command(), &config::verb(), &words);
+    let parsed = read.and_then(|(matches, layers)| match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => Ok((arguments, layers)),
+        Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),
+    });
+    let (arguments, layers) = match parsed {
+        Ok(parsed) => parsed,
+        Err(Misread::Words(error)) => return misread(&error),
+        Err(Misread::File(error)) => return fail(json, &error.into()),
     };
     let out = Output { json: arguments.json };
     let outcome = match arguments.verb {
-        Verb::Run(args) => run::run(out, *args),
+        Verb::Run(args) => run::run(out, &args, layers),
+        Verb::Config(verb) => config::config(out, &verb),
         Verb::Keys(args) => keys::keys(out, &args),
         Verb::Status(args) => ask::status(out, &args),
         Verb::Health(args) => ask::health(out, &args),

@@ -1,5 +1,6 @@
 //! `dsm-bridge run`: the service until something ends it.
 
+use super::config::level_in;
 use super::failure::{Exit, Failure};
 use super::keys::KeyArgs;
 use super::settings::Settings;
@@ -7,20 +8,66 @@ use super::{Output, rows};
 use dsm_bridge::Bridge;
 use dsm_bridge::api::trust_level;
 use dsm_core::{BridgeConfig, Finality};
+use dsm_logs::{LogConfig, Logs};
+use dsm_settings::{Layers, Origin};
 use serde::Serialize;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Between two looks at the file for another log level.
+const LEVEL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// A file with settings in TOML, named as the options here with `_` for `-`
+    /// A file with settings in TOML, named as the options here with `_` for `-`; it need not exist
+    /// [default: bridge.toml in the data directory]
     #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
     settings: Settings,
+}
+
+impl RunArgs {
+    /// Whether a service could start with these settings.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.settings.check(&self.keys)
+    }
+}
+
+/// Log lines as `settings` want them; the level follows the file unless something stands over it.
+pub(crate) fn logs(settings: &Settings, layers: Option<Layers>) -> Result<impl Future<Output = ()>, Failure> {
+    let logs = Logs::start(&LogConfig {
+        service: "dsm-bridge",
+        level: settings.log_level,
+        format: settings.log_format,
+        file: settings.log_file.clone(),
+        request: || None,
+    })
+    .map_err(|error| Failure::new(Exit::Refused, error.code(), error))?;
+    let mut level = settings.log_level;
+    Ok(async move {
+        // A flag stands over the file for as long as the process lives.
+        let flagged = |layers: &Layers| {
+            layers.settings.iter().any(|one| one.name == "log-level" && one.origin == Origin::Flag)
+        };
+        let Some(layers) = layers.filter(|layers| !flagged(layers)) else {
+            std::future::pending::<()>().await;
+            // The log lives as long as the service.
+            return drop(logs);
+        };
+        loop {
+            tokio::time::sleep(LEVEL_INTERVAL).await;
+            if let Some(asked) = level_in(&layers.file).filter(|asked| *asked != level) {
+                level = asked;
+                logs.set_level(level);
+                tracing::info!(%level, "the file of settings asks for another level");
+            }
+        }
+    })
 }
 
 /// What the service prints when it serves: above all whom it believes.
@@ -75,12 +122,12 @@ fn trusted(terms: &BridgeConfig) -> (Vec<String>, String) {
     (set, dsm_core::hash(dsm_core::tag::BRIDGE_SET, &[&bytes]).to_string())
 }
 
-pub(crate) fn run(out: Output, args: RunArgs) -> Result<(), Failure> {
-    if let Some((listen, level)) = args.settings.idle(args.config.as_deref())? {
-        return super::idle::run(out, listen, level);
+pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>) -> Result<(), Failure> {
+    if let Some(listen) = args.settings.idle()? {
+        return super::idle::run(out, listen, logs(&args.settings, layers)?);
     }
-    let (config, level) = args.settings.resolve(args.config.as_deref(), &args.keys)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
+    let config = args.settings.resolve(&args.keys)?;
+    let logs = logs(&args.settings, layers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Refused, "thread", format!("threads could not be started: {error}"))
     })?;
@@ -111,6 +158,7 @@ pub(crate) fn run(out: Output, args: RunArgs) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = logs => {}
             reason = bridge.ended() => {
                 bridge.close().await;
                 let message = format!("what is durable is unknown: {reason}");

@@ -4,9 +4,10 @@ use super::failure::Failure;
 use super::keys::{KeyArgs, Keys};
 use dsm_abi::NetworkId;
 use dsm_bridge::rpc::FinalityMode;
-use dsm_bridge::{AttestorConfig, RelayerConfig, ServiceConfig};
+use dsm_bridge::{AttestorConfig, DoorConfig, Name, RelayerConfig, ServiceConfig};
 use dsm_core::{BridgeConfig, Finality, PublicKey};
-use serde::Deserialize;
+use dsm_gateway::{Network, Peers};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,149 +17,172 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Where the service listens unless it is told otherwise.
 const LISTEN: &str = "127.0.0.1:8768";
 
-macro_rules! settings {
-    ($($(#[$meta:meta])* $name:ident: $type:ty;)*) => {
-        /// Options of `run`. What is not given here comes from the file, then from the defaults.
-        #[derive(Debug, Default, clap::Args, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub(crate) struct Settings {
-            $($(#[$meta])* $name: Option<$type>,)*
-        }
-
-        impl Settings {
-            /// What `self` leaves open is taken from `below`.
-            fn over(self, below: Settings) -> Settings {
-                Settings { $($name: self.$name.or(below.$name),)* }
-            }
-        }
-    };
-}
-
-settings! {
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
     /// Where to listen; port 0 picks a free one [default: 127.0.0.1:8768]
     #[arg(long, value_name = "ADDRESS", env = "DSM_BRIDGE_LISTEN")]
-    listen: String;
+    listen: Option<String>,
     /// Where the admin's commands are taken, a loopback address [default: nowhere]
     #[arg(long, value_name = "ADDRESS", env = "DSM_BRIDGE_ADMIN")]
-    admin: String;
+    admin: Option<String>,
     /// The file with the admin's token, 16 characters or more
     #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_ADMIN_TOKEN_FILE")]
-    admin_token_file: PathBuf;
+    admin_token_file: Option<PathBuf>,
     /// `relayer`, `attestor` or both, with a comma between [default: relayer]
     #[arg(long, value_name = "ROLES", env = "DSM_BRIDGE_ROLES")]
-    roles: String;
+    roles: Option<String>,
     /// The core node [default: http://127.0.0.1:7545]
     #[arg(long, value_name = "URL", env = "DSM_BRIDGE_CORE")]
-    core: String;
+    core: Option<String>,
     /// A file whose first line is the API key that the core node wants, if it wants one
     #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_CORE_KEY_FILE")]
-    core_key_file: PathBuf;
+    core_key_file: Option<PathBuf>,
     /// Endpoints of the EVM chain, with commas between
     #[arg(long, value_name = "URLS", env = "DSM_BRIDGE_ETHEREUM_RPC")]
-    ethereum_rpc: String;
+    ethereum_rpc: Option<String>,
     /// The EVM chain [default: 138]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_CHAIN_ID")]
-    chain_id: u64;
+    chain_id: Option<u64>,
     /// The bridge's contract there
     #[arg(long, value_name = "ADDRESS", env = "DSM_BRIDGE_CONTRACT")]
-    contract: String;
+    contract: Option<String>,
     /// The slot of the contract's mapping of locks [default: 0]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_OUTBOX_SLOT")]
-    outbox_slot: u64;
+    outbox_slot: Option<u64>,
     /// DSM's network
     #[arg(long, value_name = "ID", env = "DSM_BRIDGE_NETWORK")]
-    network: NetworkId;
+    network: Option<NetworkId>,
     /// `qbft`, `qbft-contract`, `finalized` or `confirmations:N` [default: qbft]
     #[arg(long, value_name = "MODE", env = "DSM_BRIDGE_FINALITY")]
-    finality: String;
+    finality: Option<String>,
     /// The first trusted validators, with commas between
     #[arg(long, value_name = "ADDRESSES", env = "DSM_BRIDGE_TRUSTED_SET")]
-    trusted_set: String;
+    trusted_set: Option<String>,
     /// The block at which they were the validators [default: 0]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_TRUSTED_HEIGHT")]
-    trusted_height: u64;
+    trusted_height: Option<u64>,
     /// Seconds without a newer trusted block after which nothing is believed any more; 0: never [default: 0]
     #[arg(long, value_name = "S", env = "DSM_BRIDGE_TRUSTING_PERIOD_S")]
-    trusting_period_s: u64;
+    trusting_period_s: Option<u64>,
     /// Seconds that a block may be ahead of DSM's time [default: 60]
     #[arg(long, value_name = "S", env = "DSM_BRIDGE_CLOCK_DRIFT_S")]
-    clock_drift_s: u64;
+    clock_drift_s: Option<u64>,
     /// With `qbft-contract`: the contract that names the validators
     #[arg(long, value_name = "ADDRESS", env = "DSM_BRIDGE_VALIDATOR_CONTRACT")]
-    validator_contract: String;
+    validator_contract: Option<String>,
     /// With `qbft-contract`: the slot of its array [default: 0]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_ARRAY_SLOT")]
-    array_slot: u64;
+    array_slot: Option<u64>,
     /// With `finalized` and `confirmations`: the DSM keys that attest blocks, in hexadecimal digits, with commas between
     #[arg(long, value_name = "KEYS", env = "DSM_BRIDGE_BLOCK_KEYS")]
-    block_keys: String;
+    block_keys: Option<String>,
     /// How many of them have to [default: all]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_BLOCK_THRESHOLD")]
-    block_threshold: u8;
+    block_threshold: Option<u8>,
     /// This attestor's place among them
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_BLOCK_INDEX")]
-    block_index: u8;
+    block_index: Option<u8>,
     /// What keeps bridges of one configuration apart, 64 hexadecimal digits [default: zero]
     #[arg(long, value_name = "HEX", env = "DSM_BRIDGE_SALT")]
-    salt: String;
+    salt: Option<String>,
     /// How many endpoints have to agree on a block where no seals decide [default: 1]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_AGREEMENT")]
-    agreement: usize;
+    agreement: Option<usize>,
     /// The first block that can have a lock [default: 0]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_FIRST_BLOCK")]
-    first_block: u64;
+    first_block: Option<u64>,
     /// Where attestors answer, with commas between
     #[arg(long, value_name = "URLS", env = "DSM_BRIDGE_ATTESTORS")]
-    attestors: String;
+    attestors: Option<String>,
     /// What the contract's verifier wants: `hybrid`, `ecdsa` or `slh-dsa` [default: hybrid]
     #[arg(long, value_name = "KIND", env = "DSM_BRIDGE_ATTESTATION")]
-    attestation: String;
+    attestation: Option<String>,
     /// This attestor's place in the contract's set
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_ATTESTOR_INDEX")]
-    attestor_index: u8;
+    attestor_index: Option<u8>,
     /// Whether the relayer releases for users, and pays the gas [default: true]
     #[arg(long, value_name = "BOOL", env = "DSM_BRIDGE_RELEASE")]
-    release: bool;
+    release: Option<bool>,
     /// Gwei for a unit of gas at most [default: 500]
     #[arg(long, value_name = "N", env = "DSM_BRIDGE_GAS_PRICE_MAX_GWEI")]
-    gas_price_max_gwei: u64;
+    gas_price_max_gwei: Option<u64>,
     /// Seconds after which a transaction that is not mined gets a higher fee [default: 30]
     #[arg(long, value_name = "S", env = "DSM_BRIDGE_BUMP_AFTER_S")]
-    bump_after_s: u64;
+    bump_after_s: Option<u64>,
     /// Milliseconds between two looks at the chains [default: 2000]
     #[arg(long, value_name = "MS", env = "DSM_BRIDGE_POLL_MS")]
-    poll_ms: u64;
+    poll_ms: Option<u64>,
     /// Milliseconds that one question to an endpoint may take [default: 10000]
     #[arg(long, value_name = "MS", env = "DSM_BRIDGE_REQUEST_MS")]
-    request_ms: u64;
-    /// How much to log on stderr: error, warn, info, debug, trace [default: info]
-    #[arg(long, value_name = "LEVEL", env = "DSM_BRIDGE_LOG_LEVEL")]
-    log_level: String;
+    request_ms: Option<u64>,
+    /// Requests of one client in any minute, half as many that verify or sign something; 0 is no limit
+    #[arg(long, value_name = "N", env = "DSM_BRIDGE_LIMIT", default_value_t = 1200)]
+    limit: u32,
+    /// Proxies whose X-Forwarded-For counts, such as 10.0.0.0/8
+    #[arg(long, value_name = "NETWORKS", env = "DSM_BRIDGE_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
+    /// Serve only these: status, locks, outbox, checkpoints, transfers, limits, alarms, proofs, withdrawals, attestations;
+    /// health, readiness and metrics always [default: all]
+    #[arg(long, value_name = "NAMES", env = "DSM_BRIDGE_ALLOW_METHODS", value_delimiter = ',')]
+    allow_methods: Vec<String>,
+    /// How much to log on stderr: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", env = "DSM_BRIDGE_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: tracing::Level,
+    /// How to log: text for people, json for programs
+    #[arg(long, value_name = "FORMAT", env = "DSM_BRIDGE_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: dsm_logs::Format,
+    /// Log to this file too; after 64 MiB it is set aside as FILE.1
+    #[arg(long, value_name = "FILE", env = "DSM_BRIDGE_LOG_FILE")]
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Where to listen and how much to log if no contract is named anywhere: there is nothing to do then.
-    pub(crate) fn idle(&self, file: Option<&Path>) -> Result<Option<(SocketAddr, tracing::Level)>, Failure> {
-        let below = below(file)?;
-        let named = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        if named(&self.contract) || named(&below.contract) {
+    /// Where to listen if no contract is named anywhere: there is nothing to do then.
+    pub(crate) fn idle(&self) -> Result<Option<SocketAddr>, Failure> {
+        if self.contract.as_ref().is_some_and(|text| !text.is_empty()) {
             return Ok(None);
         }
-        let listen = self.listen.as_deref().or(below.listen.as_deref()).unwrap_or(LISTEN);
-        let level = self.log_level.as_deref().or(below.log_level.as_deref());
-        Ok(Some((address("listen", listen)?, log_level(level)?)))
+        self.door()?;
+        address("listen", self.listen.as_deref().unwrap_or(LISTEN)).map(Some)
     }
 
-    /// The service's configuration and the level of its log. Makes the keys that its roles need.
-    pub(crate) fn resolve(
-        self,
-        file: Option<&Path>,
-        keys: &KeyArgs,
-    ) -> Result<(ServiceConfig, tracing::Level), Failure> {
-        let all = self.over(below(file)?);
+    /// The service's configuration. Makes the keys that its roles need.
+    pub(crate) fn resolve(&self, keys: &KeyArgs) -> Result<ServiceConfig, Failure> {
+        let mut config = self.service(&keys.data)?;
+        self.roles(&mut config, Some(keys))?;
+        Ok(config)
+    }
+
+    /// Whether a service could start with them; no key is made and no file of secrets read.
+    pub(crate) fn check(&self, keys: &KeyArgs) -> Result<(), Failure> {
+        if self.idle()?.is_some() {
+            return Ok(());
+        }
+        let mut config = self.service(&keys.data)?;
+        self.roles(&mut config, None)
+    }
+
+    fn door(&self) -> Result<DoorConfig, Failure> {
+        let usage = |name: &str, error: &dyn std::fmt::Display| Failure::usage(format!("{name}: {error}"));
+        let proxies = self.trusted_proxies.iter().filter(|text| !text.is_empty());
+        let proxies: Result<Vec<Network>, _> = proxies.map(|text| text.trim().parse()).collect();
+        let names = self.allow_methods.iter().filter(|text| !text.is_empty());
+        let names: Result<BTreeSet<Name>, _> = names.map(|text| text.trim().parse()).collect();
+        let names = names.map_err(|error| usage("allow_methods", &error))?;
+        Ok(DoorConfig {
+            limit: (self.limit > 0).then_some(self.limit),
+            proxies: Peers::trusting(proxies.map_err(|error| usage("trusted_proxies", &error))?),
+            names: (!names.is_empty()).then_some(names),
+        })
+    }
+
+    fn service(&self, data: &Path) -> Result<ServiceConfig, Failure> {
+        let all = self;
         let (terms, mode) = all.terms()?;
         let core = all.core.as_deref().unwrap_or("http://127.0.0.1:7545");
-        let mut config = ServiceConfig::new(&keys.data, core, terms);
+        let mut config = ServiceConfig::new(data, core, terms);
+        config.door = all.door()?;
         config.core_key = all.core_key_file.as_deref().map(credential).transpose()?;
         config.finality = mode;
         config.listen = address("listen", all.listen.as_deref().unwrap_or(LISTEN))?;
@@ -174,9 +198,7 @@ impl Settings {
         config.first_block = all.first_block.unwrap_or(0);
         config.poll = within("poll_ms", all.poll_ms.unwrap_or(2_000), 10, 3_600_000)?;
         config.patience.request = within("request_ms", all.request_ms.unwrap_or(10_000), 10, 600_000)?;
-        let level = log_level(all.log_level.as_deref())?;
-        all.roles(&mut config, keys)?;
-        Ok((config, level))
+        Ok(config)
     }
 
     fn terms(&self) -> Result<(BridgeConfig, FinalityMode), Failure> {
@@ -241,7 +263,8 @@ impl Settings {
         Ok((terms, mode))
     }
 
-    fn roles(&self, config: &mut ServiceConfig, keys: &KeyArgs) -> Result<(), Failure> {
+    /// The roles, with their keys if there are any.
+    fn roles(&self, config: &mut ServiceConfig, keys: Option<&KeyArgs>) -> Result<(), Failure> {
         let roles = listed(Some(self.roles.as_deref().unwrap_or("relayer")));
         if let Some(other) = roles.iter().find(|role| !["relayer", "attestor"].contains(&role.as_str())) {
             return Err(Failure::usage(format!("roles: {other:?} is neither `relayer` nor `attestor`")));
@@ -254,6 +277,7 @@ impl Settings {
         if roles.iter().any(|role| role == "attestor") && index.is_none() {
             return Err(Failure::usage("attestor_index: an attestor has a place in the contract's set"));
         }
+        let Some(keys) = keys else { return Ok(()) };
         let keys = Keys::open(keys)?;
         if roles.iter().any(|role| role == "relayer") {
             let mut relayer = RelayerConfig::new(keys.gas()?, keys.relayer()?);
@@ -274,18 +298,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// What a file says; nothing without one.
-fn below(file: Option<&Path>) -> Result<Settings, Failure> {
-    let Some(path) = file else { return Ok(Settings::default()) };
-    toml::from_str(&read_text(path)?)
-        .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message())))
-}
-
-fn log_level(text: Option<&str>) -> Result<tracing::Level, Failure> {
-    let level = text.unwrap_or("info");
-    level.parse().map_err(|_| Failure::usage(format!("log_level: {level:?} is no level")))
 }
 
 /// What stands between commas.
@@ -357,6 +369,8 @@ fn read_text(path: &Path) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args as _, FromArgMatches as _};
+    use dsm_settings::SettingsFile;
 
     const ENOUGH: &str = r#"
 network = "0101010101010101010101010101010101010101010101010101010101010101"
@@ -366,8 +380,20 @@ ethereum_rpc = "http://127.0.0.1:1, http://127.0.0.1:2"
 roles = "relayer"
 "#;
 
+    /// The options of `run` over a file of this text.
+    fn run(text: &str, flags: &[&str]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bridge.toml");
+        std::fs::write(&path, text).unwrap();
+        let command = Settings::augment_args(clap::Command::new("run"));
+        let command = SettingsFile::read(&path).unwrap().under(command).map_err(|error| error.to_string())?;
+        let words = std::iter::once(&"run").chain(flags);
+        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
+        Ok(Settings::from_arg_matches(&matches).unwrap())
+    }
+
     fn settings(text: &str) -> Settings {
-        toml::from_str(text).unwrap()
+        run(text, &[]).unwrap()
     }
 
     fn keys(folder: &Path) -> KeyArgs {
@@ -377,28 +403,23 @@ roles = "relayer"
     #[test]
     fn flags_stand_over_the_file_and_the_file_over_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("bridge.toml");
-        std::fs::write(&file, format!("{ENOUGH}listen = \"127.0.0.1:1\"\npoll_ms = 100\n")).unwrap();
-        let flags = settings("poll_ms = 50");
-        let (config, level) = flags.resolve(Some(&file), &keys(folder.path())).unwrap();
+        let text = format!("{ENOUGH}listen = \"127.0.0.1:1\"\npoll_ms = 100\n");
+        let settings = run(&text, &["--poll-ms=50"]).unwrap();
+        let config = settings.resolve(&keys(folder.path())).unwrap();
         assert_eq!((config.listen.port(), config.poll), (1, Duration::from_millis(50)));
-        assert_eq!((config.terms.chain_id, level), (138, tracing::Level::INFO));
+        assert_eq!((config.terms.chain_id, settings.log_level), (138, tracing::Level::INFO));
         assert_eq!(config.ethereum_rpc, ["http://127.0.0.1:1", "http://127.0.0.1:2"]);
         assert!(config.relayer.is_some() && config.attestor.is_none());
+        assert_eq!((config.door.limit, config.door.names), (Some(1200), None));
     }
 
     #[test]
     fn without_a_contract_the_service_is_idle() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("bridge.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:1\"\n").unwrap();
-        let idle = |text: &str| settings(text).idle(Some(&file)).unwrap().map(|(listen, _)| listen.port());
-        assert_eq!(idle(""), Some(1));
+        let idle = |text: &str| settings(text).idle().unwrap().map(|listen| listen.port());
+        assert_eq!(idle("listen = \"127.0.0.1:1\""), Some(1));
         assert_eq!(idle("contract = \"\"\nlisten = \"127.0.0.1:2\""), Some(2));
         assert_eq!(idle(ENOUGH), None);
-        std::fs::write(&file, ENOUGH).unwrap();
-        assert_eq!(idle(""), None);
-        assert!(settings("listen = \"nowhere\"").idle(None).is_err());
+        assert!(settings("listen = \"nowhere\"").idle().is_err());
     }
 
     #[test]
@@ -419,14 +440,20 @@ roles = "relayer"
             ("salt = \"00\"", "salt"),
             ("poll_ms = 0", "poll_ms"),
             ("attestation = \"wax\"", "attestation"),
-            ("log_level = \"loud\"", "log_level"),
+            ("trusted_proxies = \"everybody\"", "trusted_proxies"),
+            ("allow_methods = \"everything\"", "allow_methods"),
         ];
         for (text, name) in rows {
-            let all = settings(text).over(settings(ENOUGH));
-            let failure = all.resolve(None, &keys(folder.path())).err();
+            // One value for each name: what the row says stands in the place of what is enough.
+            let named = text.split_once(' ').unwrap().0;
+            let rest = ENOUGH.lines().filter(|line| line.split(' ').next() != Some(named));
+            let whole = rest.chain([text]).collect::<Vec<_>>().join("\n");
+            let failure = settings(&whole).resolve(&keys(folder.path())).err();
             let failure = failure.unwrap_or_else(|| panic!("{text} was taken"));
             assert!(failure.message.starts_with(name), "{text}: {}", failure.message);
         }
-        assert!(toml::from_str::<Settings>("listem = \"127.0.0.1:1\"").is_err(), "unknown names are refused");
+        for text in ["listem = \"127.0.0.1:1\"", "log_level = \"loud\"", "poll_ms = \"soon\""] {
+            assert!(run(text, &[]).is_err(), "{text}");
+        }
     }
 }

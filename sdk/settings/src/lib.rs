@@ -6,8 +6,10 @@
 //!
 //! Left out on purpose: sections, includes, values made of others, reloading a file by itself.
 
+mod changes;
 mod words;
 
+pub use changes::{Change, Changed, Changes, RestingError, Service, Shown};
 pub use words::{Layers, Misread, Verb, bare, given, read_words};
 
 use clap::parser::ValueSource;

@@ -129,9 +129,13 @@ fn the_builder_of_policies_has_the_toolchain_that_their_lock_names() {
     for (argument, tool) in [("RUST_VERSION", "compiler"), ("LLD_VERSION", "linker")] {
         let line = builder.lines().find_map(|line| line.strip_prefix(&format!("ARG {argument}=")));
         let package = line.unwrap_or_else(|| panic!("no ARG {argument} pins the {tool}"));
-        let version = package.rsplit(':').next().unwrap_or_default().split(['+', '-']).next().unwrap_or_default();
+        let version =
+            package.rsplit(':').next().unwrap_or_default().split(['+', '-']).next().unwrap_or_default();
         let named = lock[tool].as_str().expect("a lock names its tools");
-        assert!(named.split(' ').any(|word| word == version), "{argument}={package}, but the lock has {named}");
+        assert!(
+            named.split(' ').any(|word| word == version),
+            "{argument}={package}, but the lock has {named}"
+        );
         assert!(builder.contains(&format!("={{{argument}}}").replace("={", "=${")), "{argument} is not used");
     }
     for from in builder.lines().filter_map(|line| line.strip_prefix("FROM ")) {

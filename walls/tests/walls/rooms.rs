@@ -57,7 +57,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dsm-store",
         ],
     ),
-    ("dsm-bridge", &["dsm-abi", "dsm-core", "dsm-crypto", "dsm-evm-proof", "dsm-link", "dsm-sdk"]),
+    (
+        "dsm-bridge",
+        &[
+            "dsm-abi",
+            "dsm-core",
+            "dsm-crypto",
+            "dsm-evm-proof",
+            "dsm-gateway",
+            "dsm-link",
+            "dsm-logs",
+            "dsm-sdk",
+            "dsm-settings",
+        ],
+    ),
     (
         "dsm-benches",
         &[
