@@ -24,13 +24,8 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The standard policies as they are shipped.
-pub const POLICIES: [(&str, &[u8]); 4] = [
-    ("fungible", include_bytes!("../../policies/dist/fungible.wasm")),
-    ("credential-gate", include_bytes!("../../policies/dist/credential-gate.wasm")),
-    ("csd-register", include_bytes!("../../policies/dist/csd-register.wasm")),
-    ("cash", include_bytes!("../../policies/dist/cash.wasm")),
-];
+/// The policy of the bank's token, as it is shipped.
+const FUNGIBLE: &[u8] = include_bytes!("../../policies/dist/fungible.wasm");
 
 /// Units that each account starts with.
 const FUNDS: u128 = 1_000_000_000;
@@ -101,7 +96,7 @@ impl Bank {
     }
 
     fn create_token(&mut self) {
-        let package = package(POLICIES[0].1, &self.node, &self.issuer().key);
+        let package = package(FUNGIBLE, &self.node, &self.issuer().key);
         let policy = self.node.stage(&encode(&package)).expect("the package is admitted");
         let author = public_key(&self.issuer().key).id();
         let module = package_module_digest(&package);
