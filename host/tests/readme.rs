@@ -66,6 +66,13 @@ fn shell(folder: &Path) -> Command {
     for name in ["DSM_NODE", "DSM_WALLET", "DSM_PASSPHRASE_FILE", "DSM_DATA", "DSM_LISTEN"] {
         command.env_remove(name);
     }
+    // Rust is installed for the user whose home this is not.
+    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+        if let (None, Some(home)) = (std::env::var_os(name), std::env::var_os("HOME")) {
+            command.env(name, Path::new(&home).join(folder));
+        }
+    }
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
@@ -154,6 +161,24 @@ fn the_readme_tells_what_happens() {
     running.stop();
     run(folder.path(), None, &session(&readme, "auditor"));
     assert!(began.elapsed() < Duration::from_secs(60), "nobody reads for {:?}", began.elapsed());
+}
+
+/// Compiling a policy takes a WASM toolchain and cargo's registry, so `.ci/run` asks for it where both are.
+#[test]
+fn the_readme_tells_how_a_policy_is_written_and_published() {
+    if std::env::var_os("DSM_WASM_REQUIRED").is_none() {
+        eprintln!("skipped: DSM_WASM_REQUIRED=1 builds the README's policy");
+        return;
+    }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
+    std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
+    let (running, url) = Node::start(folder.path(), &session(&readme, "node")[0].command);
+    run(folder.path(), Some(&url), &session(&readme, "user"));
+    run(folder.path(), Some(&url), &session(&readme, "policy"));
+    running.stop();
 }
 
 /// Ports of the README, which may be taken here.
