@@ -9,21 +9,18 @@ use super::failure::{Exit, Failure};
 use super::node::RunArgs;
 use super::session::Session;
 use super::show::{Show, table};
-use clap::{ArgMatches, Args as _, Command, FromArgMatches};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use dsm_gateway::ApiKey;
 use dsm_host::api::{Access, Settings, SettingsRefused};
 use dsm_host::node::Node;
 use dsm_logs::Logs;
 use dsm_sdk::api::{ChangedSetting, ChangedSettings, ConfigRequest, ConfigView, SettingOrigin, SettingView};
-use dsm_settings::{Origin, Setting, SettingsError, SettingsFile, bare, given, in_force};
+use dsm_settings::{Changes, Origin, Service, Setting, SettingsError, SettingsFile, bare, in_force};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Flags that say where the file is: they cannot stand in it.
-const PLACES: [&str; 2] = ["data", "config"];
 
 /// What is done with settings.
 #[derive(Debug, clap::Subcommand)]
@@ -39,7 +36,7 @@ pub(crate) enum ConfigVerb {
     /// Change settings for good, and at once where the node can do that
     Set {
         #[command(flatten)]
-        changes: Changes,
+        changes: Changes<Flags>,
         #[command(flatten)]
         place: Place,
     },
@@ -67,38 +64,16 @@ impl Place {
     }
 }
 
-/// The settings that a command line names, by their flags.
+/// The node's flags are its settings.
 #[derive(Debug)]
-pub(crate) struct Changes(BTreeMap<String, Vec<String>>);
+pub(crate) struct Flags;
 
-impl clap::Args for Changes {
-    fn augment_args(command: Command) -> Command {
-        let flags = bare(node_command());
-        flags
-            .get_arguments()
-            .filter(|arg| !PLACES.contains(&arg.get_id().as_str()))
-            .fold(command, Command::arg)
+impl Service for Flags {
+    const PLACES: &'static [&'static str] = &["data", "config"];
+
+    fn command() -> Command {
+        RunArgs::augment_args(Command::new("node"))
     }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Changes::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Changes {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Changes, clap::Error> {
-        Ok(Changes(given(&bare(node_command()), &PLACES, matches)))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Changes::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// The flags of `dsm node` alone.
-fn node_command() -> Command {
-    RunArgs::augment_args(Command::new("node"))
 }
 
 /// The verb whose flags are the settings.
@@ -107,7 +82,7 @@ pub(crate) fn verb() -> dsm_settings::Verb<'static> {
         let data: &PathBuf = run.get_one("data").expect("it has a default");
         file_of(data, run.get_one::<PathBuf>("config").map(PathBuf::as_path))
     };
-    dsm_settings::Verb { name: "node", settings: node_command(), places: &PLACES, file }
+    dsm_settings::Verb { name: "node", settings: Flags::command(), places: Flags::PLACES, file }
 }
 
 fn file_of(data: &Path, config: Option<&Path>) -> PathBuf {
@@ -166,7 +141,7 @@ impl Settings for Running {
         read_changes(&mut run, &request.set)?;
         let mut file = SettingsFile::read(&self.file).map_err(Failure::from)?;
         for (name, values) in &request.set {
-            file.set(&node_command(), name, values).map_err(Failure::from)?;
+            file.set(&Flags::command(), name, values).map_err(Failure::from)?;
         }
         let (rules, keys) = rules(&run, self.loopback, &self.own_key)?;
         self.access.configure(rules).map_err(|error| Failure::refused(error.code(), &error))?;
@@ -216,7 +191,7 @@ impl State {
 
 /// Reads changes as the flags' own parsers do.
 fn read_changes(run: &mut RunArgs, set: &BTreeMap<String, Vec<String>>) -> Result<(), Failure> {
-    if let Some(place) = set.keys().find(|name| PLACES.contains(&name.as_str())) {
+    if let Some(place) = set.keys().find(|name| Flags::PLACES.contains(&name.as_str())) {
         return Err(SettingsError::Place(place.clone()).into());
     }
     let words = set.iter().flat_map(|(name, values)| values.iter().map(move |one| format!("--{name}={one}")));
@@ -229,7 +204,7 @@ fn read_changes(run: &mut RunArgs, set: &BTreeMap<String, Vec<String>>) -> Resul
         let first = text.lines().next().unwrap_or_default();
         Failure::new(Exit::Usage, "bad_setting", first.trim_start_matches("error: "))
     };
-    let matches = bare(node_command()).try_get_matches_from(words).map_err(bad)?;
+    let matches = bare(Flags::command()).try_get_matches_from(words).map_err(bad)?;
     run.update_from_arg_matches(&matches).map_err(bad)
 }
 
@@ -318,7 +293,7 @@ pub(crate) fn run(session: &Session, verb: &ConfigVerb) -> Result<(), Failure> {
             let view = if place.offline { resting(place)? } else { session.client()?.config()? };
             session.show(&Shown { view, origin: *origin })
         }
-        ConfigVerb::Set { changes: Changes(set), place } => {
+        ConfigVerb::Set { changes: Changes { set, .. }, place } => {
             if set.is_empty() {
                 return Err(Failure::usage("no setting was named")
                     .help("name settings by their flags, such as --policy-cache-size=2000"));
@@ -342,11 +317,11 @@ pub(crate) fn run(session: &Session, verb: &ConfigVerb) -> Result<(), Failure> {
 fn resting(place: &Place) -> Result<ConfigView, Failure> {
     let path = place.file();
     let file = SettingsFile::read(&path)?;
-    let command = file.under(node_command())?;
+    let command = file.under(Flags::command())?;
     let matches = command
         .try_get_matches_from(["node"])
         .map_err(|error| Failure::usage(error.to_string().lines().next().unwrap_or_default()))?;
-    let settings = in_force(&node_command(), &matches, Some(&file));
+    let settings = in_force(&Flags::command(), &matches, Some(&file));
     let settings = settings.iter().map(|one| view(one, None)).collect();
     Ok(ConfigView { file: path.display().to_string(), settings })
 }
@@ -356,7 +331,7 @@ fn write(place: &Place, request: &ConfigRequest) -> Result<ChangedSettings, Fail
     let path = place.file();
     let mut file = SettingsFile::read(&path)?;
     for (name, values) in &request.set {
-        file.set(&node_command(), name, values)?;
+        file.set(&Flags::command(), name, values)?;
     }
     file.write()?;
     let changed = request.set.iter().map(|(name, values)| {

@@ -55,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) detail: String,
     /// Whether transitions or transfers stop while it is down.
     pub(crate) critical: bool,
-    up: bool,
+    pub(crate) up: bool,
 }
 
 /// Who needs whom.
@@ -173,7 +173,7 @@ pub(crate) fn survey(session: &Session, around: &Around) -> Result<Discovery, Fa
         members(replication, &named, &mut services, &mut dependencies, &mut critical);
     }
     if let Some(url) = &around.bridge {
-        let bridge = bridge_service(url)?;
+        let (bridge, status) = bridge_service(url)?;
         if !bridge.up {
             critical.push(format!("the bridge is {}: {}", bridge.state, bridge.detail));
         }
@@ -183,6 +183,7 @@ pub(crate) fn survey(session: &Session, around: &Around) -> Result<Discovery, Fa
             why: "transfers are transitions".into(),
             met: services[0].up,
         });
+        dependencies.extend(endpoints(&bridge.name, &status));
         services.push(bridge);
     }
     if let Some(url) = &around.prometheus {
@@ -295,7 +296,19 @@ fn storage_service(url: &str) -> Result<(Service, Value), Failure> {
     Ok((service, status))
 }
 
-fn bridge_service(url: &str) -> Result<Service, Failure> {
+/// The endpoints of the EVM chain that the bridge asks: one that rests after failures is not there.
+fn endpoints(bridge: &str, status: &Value) -> Vec<Dependency> {
+    let listed = status["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let edge = |one: &Value| Dependency {
+        from: bridge.to_owned(),
+        to: safe(one["endpoint"].as_str().unwrap_or("an endpoint")),
+        why: format!("chain {}: blocks, proofs and releases", status["chain_id"]),
+        met: one["resting"].is_null(),
+    };
+    listed.iter().map(edge).collect()
+}
+
+fn bridge_service(url: &str) -> Result<(Service, Value), Failure> {
     let (ready, status) = (ask(url, "/v1/ready")?, ask(url, "/v1/status")?);
     let status: Value =
         status.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
@@ -314,7 +327,9 @@ fn bridge_service(url: &str) -> Result<Service, Failure> {
     };
     let version = status["version"].as_str().map(str::to_owned);
     let state = state.to_owned();
-    Ok(Service { name: "bridge".into(), url: url.to_owned(), version, state, detail, critical: true, up })
+    let service =
+        Service { name: "bridge".into(), url: url.to_owned(), version, state, detail, critical: true, up };
+    Ok((service, status))
 }
 
 fn prometheus_service(url: &str) -> Result<Service, Failure> {
@@ -323,7 +338,7 @@ fn prometheus_service(url: &str) -> Result<Service, Failure> {
         build.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
     let (state, detail, up) = match &ready {
         Err(why) => ("silent", why.clone(), false),
-        Ok(answer) if answer.status == 200 => ("ready", String::new(), true),
+        Ok(answer) if answer.status == 200 => ("ready", watched(url)?, true),
         Ok(answer) => ("not_ready", format!("HTTP {}", answer.status), false),
     };
     let version = build["data"]["version"].as_str().map(str::to_owned);
@@ -337,6 +352,20 @@ fn prometheus_service(url: &str) -> Result<Service, Failure> {
         critical: false,
         up,
     })
+}
+
+/// How many of its targets Prometheus finds up, and how many alerts fire.
+fn watched(url: &str) -> Result<String, Failure> {
+    let listed = |path: &str, name: &str| -> Result<Vec<Value>, Failure> {
+        let answer = ask(url, path)?;
+        let page: Option<Value> = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+        Ok(page.and_then(|page| page["data"][name].as_array().cloned()).unwrap_or_default())
+    };
+    let targets = listed("/api/v1/targets?state=active", "activeTargets")?;
+    let up = targets.iter().filter(|target| target["health"] == "up").count();
+    let alerts = listed("/api/v1/alerts", "alerts")?;
+    let firing = alerts.iter().filter(|alert| alert["state"] == "firing").count();
+    Ok(format!("{up} of {} targets up, {firing} alerts firing", targets.len()))
 }
 
 /// An answer over plain HTTP.

@@ -1,7 +1,7 @@
 //! `dsm doctor`: what is wrong with a node, or soon will be, each with the command that mends it. Nothing is changed.
 
 use super::backup::{LastBackup, checked};
-use super::discover::{ask, is_connected};
+use super::discover::{Around, Discovery, ask, is_connected, survey};
 use super::failure::Failure;
 use super::session::Session;
 use super::show::{Show, safe, short};
@@ -10,7 +10,7 @@ use dsm_sdk::client::Client;
 use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// Options of `dsm doctor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    around: Around,
     /// The node's data directory, looked at if it is on this machine
     #[arg(long, value_name = "DIR", env = "DSM_DATA", default_value = "data")]
     data: PathBuf,
@@ -133,6 +135,7 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<(), Failure> {
         }
         settings(&mut notes, &client);
     }
+    services(&mut notes, &survey(session, &args.around)?);
     directory(&mut notes, session, args, reached);
     backup(&mut notes, args);
     for port in &args.ports {
@@ -209,6 +212,29 @@ fn told(notes: &mut Notes, status: &StatusView, args: &DoctorArgs) {
             "off: what is acknowledged is on one device",
             "start `dsm node` with --p2p and `dsm topology add-peer HOST:PORT --key KEY`",
         ),
+    }
+}
+
+/// Services that the command line names, besides the core node: whether each is up, and of this version.
+fn services(notes: &mut Notes, found: &Discovery) {
+    let own = env!("CARGO_PKG_VERSION");
+    for service in found.services.iter().filter(|one| one.name != "core" && one.url.contains("://")) {
+        let name = format!("{} at {}", service.name, service.url);
+        if !service.up {
+            let mend =
+                "start it: `docker compose up -d --wait`, or `systemctl start` with the name of its unit";
+            notes.bad("services", format!("{name} is {}: {}", service.state, service.detail), mend);
+            continue;
+        }
+        notes.ok("services", format!("{name} is {}", service.state));
+        match &service.version {
+            Some(version) if service.name != "prometheus" && version != own => notes.warn(
+                "versions",
+                format!("{name} is {version}, this command line {own}"),
+                "start the older one anew with the newer's version, storage nodes first",
+            ),
+            Some(_) | None => {}
+        }
     }
 }
 
@@ -305,7 +331,7 @@ fn directory(notes: &mut Notes, session: &Session, args: &DoctorArgs, reached: b
         let detail = format!("{} has mode {mode:o}: whoever reads it signs as this node", key.display());
         notes.bad("key", detail, format!("chmod 600 {}", key.display()));
     }
-    space(notes, data);
+    volumes(notes, session, data);
     let running = super::door::own_key(data, &session.globals.node).is_some();
     match lock(data) {
         Ok(false) if running && reached => notes.ok("lock", "held by the node that was asked"),
@@ -337,20 +363,47 @@ fn lock(data: &Path) -> std::io::Result<bool> {
     }
 }
 
+/// The folders that the node writes: data, policy packages, and where its file of settings is. Each may be a volume of
+/// its own.
+fn volumes(notes: &mut Notes, session: &Session, data: &Path) {
+    let settings = session.client().ok().and_then(|client| client.config().ok());
+    let settings = settings.and_then(|view| Some(Path::new(&view.file).parent()?.to_path_buf()));
+    let mut folders = vec![data.to_path_buf(), data.join("policies")];
+    folders.extend(settings.filter(|folder| folder.is_dir() && folder != data));
+    for folder in folders {
+        let owner = |path: &Path| std::fs::metadata(path).map(|about| about.uid());
+        match (owner(&folder), owner(&data.join("node.key"))) {
+            (Ok(folder_owner), Ok(key_owner)) if folder_owner == key_owner || key_owner == 0 => {
+                space(notes, &folder);
+            }
+            (Ok(folder_owner), Ok(key_owner)) => notes.warn(
+                "volumes",
+                format!("{} is of user {folder_owner}, the node's key of user {key_owner}", folder.display()),
+                format!("chown -R {key_owner} {}", folder.display()),
+            ),
+            (Err(error), _) | (_, Err(error)) => notes.bad(
+                "volumes",
+                format!("{}: {error}", folder.display()),
+                "mount the volume there and start the node again; `dsm restore` brings back what it held",
+            ),
+        }
+    }
+}
+
 fn space(notes: &mut Notes, data: &Path) {
     let free = match rustix::fs::statvfs(data) {
         Ok(about) => about.f_bavail.saturating_mul(about.f_frsize),
         Err(error) => {
             let mend = "check that --data is a directory that this user may read";
-            return notes.warn("space", format!("{}: {error}", data.display()), mend);
+            return notes.warn("volumes", format!("{}: {error}", data.display()), mend);
         }
     };
     let detail = format!("{} MiB free for {}", free >> 20, data.display());
     let mend = "enlarge the volume, or move the data directory to a larger one while the node is stopped";
     match free {
-        free if free < FREE_BYTES_MIN / 10 => notes.bad("space", detail, mend),
-        free if free < FREE_BYTES_MIN => notes.warn("space", detail, mend),
-        _ => notes.ok("space", detail),
+        free if free < FREE_BYTES_MIN / 10 => notes.bad("volumes", detail, mend),
+        free if free < FREE_BYTES_MIN => notes.warn("volumes", detail, mend),
+        _ => notes.ok("volumes", detail),
     }
 }
 

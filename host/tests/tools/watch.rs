@@ -43,7 +43,8 @@ fn o12_the_doctor_names_what_is_wrong_and_the_command_that_mends_it() {
         found
     };
     let well = doctor("");
-    for check in ["api", "clock", "versions", "standing", "durability", "settings", "key", "lock"] {
+    for check in ["api", "clock", "versions", "standing", "durability", "settings", "key", "lock", "volumes"]
+    {
         assert_eq!(well[check].0, "ok", "{check}: {well:#?}");
     }
     assert_eq!((well["backup"].0.as_str(), &well["backup"].1[0][..]), ("warn", "dsm backup create FILE"));
@@ -63,6 +64,13 @@ fn o12_the_doctor_names_what_is_wrong_and_the_command_that_mends_it() {
     desk.ok("config set --durability=replicated:2");
     assert_eq!(doctor("")["durability"].0, "bad");
     desk.ok("config set --durability=local");
+
+    let elsewhere = nowhere();
+    assert_eq!(doctor(&format!("--storage {elsewhere}"))["services"].0, "bad");
+    let packages = data.join("policies");
+    std::fs::rename(&packages, data.join("unmounted")).unwrap();
+    assert_eq!(doctor("")["volumes"].0, "bad", "a volume that is not mounted");
+    std::fs::rename(data.join("unmounted"), &packages).unwrap();
 
     let key = data.join("node.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
