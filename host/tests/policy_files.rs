@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
+#[allow(dead_code)]
 mod program;
 
 use program::{DSM, RunningNode};
@@ -186,9 +187,10 @@ fn what_is_not_what_it_says_is_refused_in_words() {
     assert!(!desk.path("x.pkg").exists());
 }
 
-/// Two cases of spend-limit, one of which cash decides otherwise; the parameters are not the same.
+/// Cases of spend-limit; they do not fit another policy.
 const CASES: &str = r#"
 format = 1
+policy = "spend-limit"
 
 [start]
 params = { transfer_max = 600, daily_max = 1000, authorities = [], threshold = 0 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authors;
+mod c;
 mod cache;
 mod compiler;
 mod corpus;

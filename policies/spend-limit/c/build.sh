@@ -1,5 +1,5 @@
 #!/bin/bash
-# The policies that are written in C: bytes that depend on sources, compiler and linker alone.
+# The policies that are written in C, and the one that tries the C header: bytes that depend on sources, compiler and linker alone.
 #
 #   build.sh            builds them into policies/dist-c/ and writes policies/dist-c.lock
 #   build.sh --check    builds them into a temporary directory and compares byte for byte
@@ -28,7 +28,7 @@ flags=(--target=wasm32-unknown-unknown -mcpu=mvp -mbulk-memory -mmutable-globals
 build_into() {
     local source
     mkdir -p "$1"
-    for source in "$policies"/*/c/*.c; do
+    for source in "$policies"/*/c/*.c "$project"/sdk/policy/c/*.c; do
         clang "${flags[@]}" -o "$1/$(basename "$source" .c).wasm" "$source"
     done
 }

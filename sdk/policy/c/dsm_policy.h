@@ -613,6 +613,32 @@ static inline void dsm_write_bytes(dsm_writer *w, dsm_bytes bytes) {
     dsm_write_raw(w, bytes.at, bytes.len);
 }
 
+static inline void dsm_write_list(dsm_writer *w, dsm_list list) {
+    dsm_write_u32(w, list.count);
+    dsm_write_raw(w, list.items.at, (dsm_u32)(list.items.end - list.items.at));
+}
+
+/* A value as it was read: its type, then itself. */
+static void dsm_write_value(dsm_writer *w, const dsm_value *value) {
+    dsm_write_u8(w, value->type);
+    switch (value->type) {
+    case DSM_BOOL: dsm_write_u8(w, value->boolean != 0); break;
+    case DSM_U64: dsm_write_u64(w, value->u64); break;
+    case DSM_U128: dsm_write_u128(w, value->u128); break;
+    case DSM_I128: dsm_write_u128(w, (dsm_u128)value->i128); break;
+    case DSM_TEXT_VALUE:
+    case DSM_BYTES: dsm_write_bytes(w, value->bytes); break;
+    case DSM_DIGEST:
+    case DSM_ACCOUNT:
+    case DSM_TOKEN:
+    case DSM_KEY: dsm_write_id(w, value->id); break;
+    case DSM_ACCOUNTS:
+    case DSM_KEYS:
+    case DSM_TEXTS: dsm_write_list(w, value->list); break;
+    default: dsm_fault();
+    }
+}
+
 /* Some bytes of a writer, as a length and a pointer for the host. */
 static inline long long dsm_output(const dsm_writer *w) {
     return (long long)((dsm_u64)(dsm_u32)w->start << 32 | w->len);

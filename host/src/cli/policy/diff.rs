@@ -128,7 +128,8 @@ fn behaviour_text(cases: &[Behaviour]) -> String {
 
 pub(super) fn diff(session: &Session, old: &str, new: &str, cases: Option<&Path>) -> Result<(), Failure> {
     let (old, new) = (find(session, old)?, find(session, new)?);
-    let ((old_module, old_about), (new_module, new_about)) = (old.admit()?, new.admit()?);
+    let engine = engine()?;
+    let ((old_module, old_about), (new_module, new_about)) = (old.admit_by(&engine)?, new.admit_by(&engine)?);
     let mut changes = described(&old_about, &new_about);
     changes.extend(documented(&old, &new));
     let (mut unfit, mut behaviour) = (Vec::new(), None);
@@ -143,7 +144,6 @@ pub(super) fn diff(session: &Session, old: &str, new: &str, cases: Option<&Path>
         };
         match (resolve(&old_about, "old"), resolve(&new_about, "new")) {
             (Ok(old_cases), Ok(new_cases)) => {
-                let engine = engine()?;
                 let rows = old_cases.iter().zip(&new_cases);
                 let rows = rows.map(|(old_case, new_case)| {
                     let (old_came, old_fuel) = run(&engine, &old_module, old_case)?;

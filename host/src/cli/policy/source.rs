@@ -6,7 +6,7 @@ use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
 use dsm_abi::{AccountId, Description, Digest, PolicyId};
 use dsm_crypto::Verifier;
-use dsm_host::engine::Module;
+use dsm_host::engine::{Engine, Module};
 use dsm_sdk::car;
 use dsm_sdk::package::{Package, PolicyDocument, VerifiedPackage};
 use serde::Serialize;
@@ -59,7 +59,12 @@ impl Source {
 
     /// The module, through the gate, and what it says of itself, which its document has to say too.
     pub(super) fn admit(&self) -> Result<(Arc<Module>, Description), Failure> {
-        let admitted = engine()?.admit(&self.module).map_err(gate_failure)?;
+        self.admit_by(&engine()?)
+    }
+
+    /// The same, by an engine that others share.
+    pub(super) fn admit_by(&self, engine: &Engine) -> Result<(Arc<Module>, Description), Failure> {
+        let admitted = engine.admit(&self.module).map_err(gate_failure)?;
         let description = admitted.description().clone();
         if self.document().is_some_and(|document| document.description != description) {
             let message = "the module describes itself otherwise than its document does";
