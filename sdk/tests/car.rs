@@ -37,9 +37,12 @@ fn signed() -> Package {
     package(&SecretKey::ml_dsa_65(&[1; 32]).unwrap())
 }
 
+/// A block as another reader has it: CID and data.
+type Block = (Vec<u8>, Vec<u8>);
+
 /// A reader of CAR version 1 written from its description, with nothing of ours in it: the CIDs of the roots, and the
 /// blocks as CID and data.
-fn read_independently(mut file: &[u8]) -> (Vec<Vec<u8>>, Vec<(Vec<u8>, Vec<u8>)>) {
+fn read_independently(mut file: &[u8]) -> (Vec<Vec<u8>>, Vec<Block>) {
     fn varint(file: &mut &[u8]) -> usize {
         let mut value = 0;
         for shift in (0..).step_by(7) {
