@@ -23,6 +23,8 @@ const POLICIES: [(&str, &[u8]); 7] = [
 
 /// Decimal places of both currencies.
 pub(super) const CENTS: u8 = 2;
+/// Base units of one euro or dollar.
+pub(super) const WHOLE: u128 = 100;
 /// Decimal places of the rate.
 const RATE_DECIMALS: u8 = 4;
 /// The name of the feed of rates.
@@ -197,7 +199,7 @@ fn create(stage: &Stage, company: &Company, policies: &[PolicyId]) -> Result<Tok
         Value::U64(10),
         Value::U64(HOUR_MS),
         Value::U64(HOUR_MS),
-        Value::U128(1_000_000_00),
+        Value::U128(1_000_000 * WHOLE),
     ];
     let fx = named(auditor, "DESK", "Desk for euros", vec![(quotes, deals)]);
     let register = vec![Value::Keys(registrar.key_ids()), two(), Value::Token(euro.token())];
@@ -238,24 +240,24 @@ fn fund(stage: &Stage, company: &Company, tokens: Tokens) -> Result<(), Failure>
     let Company { bank, desk, auditor, bob, observers, .. } = company;
     let until_ms = Session::now_ms() + 24 * HOUR_MS;
     stage.accept(&[(bank, 2), (desk, 1), (auditor, 1), (bob, 1)], |draft| {
-        let draft = draft.mint(bank.account, tokens.euro, desk.account, 50_000_00);
-        let draft = draft.mint(bank.account, tokens.dollar, bob.account, 5_000_00);
+        let draft = draft.mint(bank.account, tokens.euro, desk.account, 50_000 * WHOLE);
+        let draft = draft.mint(bank.account, tokens.dollar, bob.account, 5_000 * WHOLE);
         let admit = |draft: Draft, one: &Actor| {
             draft.invoke(auditor.account, tokens.feed, 0, "admit", vec![Value::Account(one.account)])
         };
         let draft = observers.iter().fold(draft, admit);
-        let client = vec![Value::Account(bob.account), Value::U128(100_000_00)];
+        let client = vec![Value::Account(bob.account), Value::U128(100_000 * WHOLE)];
         let draft = draft.invoke(auditor.account, tokens.fx, 0, "admit", client);
         let source = vec![
             Value::Account(desk.account),
             Value::U64(1),
             Value::Texts(vec![PURPOSE.into()]),
-            Value::U128(20_000_00),
+            Value::U128(20_000 * WHOLE),
             Value::U64(until_ms),
         ];
         draft.invoke(bank.account, tokens.euro, 1, "enlist", source)
     })?;
-    let line = vec![Value::U128(40_000_00)];
+    let line = vec![Value::U128(40_000 * WHOLE)];
     stage.accept(&[(desk, 1)], |draft| draft.invoke(desk.account, tokens.euro, 1, "offer", line))?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::super::print::Told;
 use super::super::stage::{Stage, differs};
 use super::super::story::ensure;
 use super::Break;
-use super::company::{CENTS, Company, PURPOSE, RATE_AGE_MS, Tokens, prepare};
+use super::company::{CENTS, Company, PURPOSE, RATE_AGE_MS, Tokens, WHOLE, prepare};
 use crate::cli::evidence::verify_file;
 use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
@@ -30,7 +30,7 @@ const POOL: u8 = 1;
 /// Units that Alice sells.
 const UNITS: u128 = 100;
 /// What Bob pays for them, in cents.
-const PRICE: u128 = 1_000_00;
+const PRICE: u128 = 1_000 * WHOLE;
 /// Bob's number for his request.
 const NUMBER: u64 = 1;
 /// How long liquidity is held, in ms.
@@ -221,9 +221,12 @@ impl Story {
             self.stage.balance(bob, euro),
             self.stage.balance(bob, dollar),
         ];
-        ensure(found == [1_000 - UNITS, PRICE, UNITS, 0, 5_000_00 - price], "somebody owns something else")?;
+        ensure(
+            found == [1_000 - UNITS, PRICE, UNITS, 0, 5_000 * WHOLE - price],
+            "somebody owns something else",
+        )?;
         self.told.fact("alice", format!("900 BOND32, {} EUR", display_amount(PRICE, CENTS)));
-        self.told.fact("bob", format!("100 BOND32, {} USD", display_amount(5_000_00 - price, CENTS)));
+        self.told.fact("bob", format!("100 BOND32, {} USD", display_amount(5_000 * WHOLE - price, CENTS)));
         Ok(())
     }
 
