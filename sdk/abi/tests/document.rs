@@ -391,7 +391,7 @@ fn every_type_has_the_layout_that_the_page_describes() {
     agree("ForeignTarget", &[ForeignTarget::Token(TokenId(id(1))), ForeignTarget::Parameter("cash".into())]);
     agree("Description", &[description()]);
     let denial = Denial { code: 1, reason: "r".into(), field: "f".into(), hint: "h".into() };
-    agree("Denial", &[denial.clone()]);
+    agree("Denial", std::slice::from_ref(&denial));
     agree("Verdict", &[Verdict::Accept(effects()), Verdict::Reject(denial.clone())]);
     let fields = vec![Field { name: "n".into(), value: Value::U64(1) }];
     agree("Field", &fields);
@@ -425,7 +425,7 @@ fn every_type_has_the_layout_that_the_page_describes() {
         evidence: evidence(),
         foreign: vec![balance],
     };
-    agree("Input", &[input.clone()]);
+    agree("Input", std::slice::from_ref(&input));
     let Input { abi, policy_index, time_ms, network, token, params, .. } = input;
     let view =
         ViewInput { abi, policy_index, time_ms, network, token, params, query: "q".into(), args: values() };
