@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! cargo build --release -p dsm-host
-//! cargo bench -p dsm-benches --bench overload -- [--seconds 60] [--transfers 500000] [--report overload.html]
+//! cargo bench -p dsm-benches --bench overload -- [--seconds 60] [--transfers 900000] [--report overload.html]
 //! ```
 //!
 //! The report is one HTML page without anything from elsewhere.
@@ -38,7 +38,7 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut options = Options { seconds: 60, transfers: 500_000, report: PathBuf::from("overload.html") };
+    let mut options = Options { seconds: 60, transfers: 900_000, report: PathBuf::from("overload.html") };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
