@@ -8,7 +8,7 @@
 //! varint length ‖ CID ‖ envelope    DAG-CBOR {"key", "suite", "policy": link to the document, "signature"}
 //! ```
 //!
-//! There is one file for one package: [`read`] takes exactly what [`write`] makes, hashes every block again and
+//! There is one file for one package: [`read()`] takes exactly what [`write()`] makes, hashes every block again and
 //! believes no name. It says nothing about the signature: [`Package::verify`] does.
 
 use crate::package::{DAG_CBOR, RAW};
@@ -45,7 +45,7 @@ struct Signed {
 /// Why a CAR file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CarError {
-    /// Not the one file that [`write`] makes of a package.
+    /// Not the one file that [`write()`] makes of a package.
     #[error("not a CAR file of a policy: {what}, at byte {offset}")]
     Malformed {
         /// Where.
