@@ -21,6 +21,7 @@ macro_rules! sources {
 pub(super) const SOURCES: &[(&str, &str)] = &sources![
     "abi/ABI.md"
     "abi/Cargo.toml"
+    "abi/dsm1.wit"
     "abi/src/case.rs"
     "abi/src/codec.rs"
     "abi/src/describe.rs"
@@ -34,6 +35,7 @@ pub(super) const SOURCES: &[(&str, &str)] = &sources![
     "abi/src/suite.rs"
     "abi/src/value.rs"
     "abi/src/verdict.rs"
+    "policy/CASES.md"
     "policy/Cargo.toml"
     "policy/README.md"
     "policy/macros/Cargo.toml"
