@@ -162,6 +162,7 @@ fn what_is_not_what_it_says_is_refused_in_words() {
     write("module.pkg", &flipped(&package, 100));
     write("signature.pkg", &flipped(&package, package.len() - 9));
     write("text", b"not a policy");
+    write("long", &vec![0; 1 << 20]);
     let rows = [
         ("module.car", 4, "car_cid_mismatch"),
         ("frame.car", 4, "car_malformed"),
@@ -171,6 +172,7 @@ fn what_is_not_what_it_says_is_refused_in_words() {
         ("signature.pkg", 4, "policy_bad_signature"),
         ("text", 4, "package_malformed"),
         ("nothing-here", 2, "usage"),
+        ("long", 2, "usage"),
     ];
     for (file, exit, code) in rows {
         desk.fails(&format!("policy check {file}"), exit, code);

@@ -2,6 +2,7 @@
 //! package or CAR file that its author signed elsewhere goes as it is.
 
 use super::sign::{DocumentArgs, sign_module};
+use super::source::bytes_of;
 use super::{bare, source};
 use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::{Outcome, Session, SignArgs};
@@ -80,7 +81,7 @@ pub(super) fn publish(session: &Session, args: &PublishArgs) -> Result<(), Failu
 
 /// The package to publish: what the file holds if it is signed, else what the author's key signs now.
 fn signed(session: &Session, args: &PublishArgs) -> Result<VerifiedPackage, Failure> {
-    let bytes = std::fs::read(&args.file).map_err(|error| file_failure(&args.file, &error))?;
+    let bytes = bytes_of(&args.file)?;
     match (bare(&bytes), &args.author) {
         (true, Some(author)) => {
             let package = sign_module(session, &args.file, bytes, author, &args.document)?;

@@ -1,5 +1,6 @@
 //! `dsm policy sign`: a module becomes a package that its author answers for. Nothing leaves this machine.
 
+use super::source::bytes_of;
 use super::{bare, engine, package};
 use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
@@ -59,7 +60,7 @@ impl Show for Signed {
 }
 
 pub(super) fn sign(session: &Session, args: &SignArgs) -> Result<(), Failure> {
-    let module = std::fs::read(&args.module).map_err(|error| file_failure(&args.module, &error))?;
+    let module = bytes_of(&args.module)?;
     let package = sign_module(session, &args.module, module, &args.author, &args.document)?;
     let bytes = encode(&package);
     std::fs::write(&args.out, &bytes).map_err(|error| file_failure(&args.out, &error))?;

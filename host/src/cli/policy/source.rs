@@ -10,6 +10,7 @@ use dsm_host::engine::{Engine, Module};
 use dsm_sdk::car;
 use dsm_sdk::package::{Package, PolicyDocument, VerifiedPackage};
 use serde::Serialize;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,9 +76,23 @@ impl Source {
     }
 }
 
+/// The bytes of a file that may hold a policy: no more than the longest form of one has.
+pub(super) fn bytes_of(file: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| file_failure(file, &error);
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(failed)?;
+    opened.take(car::CAR_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > car::CAR_BYTES_MAX {
+        let most = car::CAR_BYTES_MAX;
+        return Err(Failure::usage(format!("{} has more than {most} bytes: no policy has", file.display()))
+            .help("give the .wasm file, a package or a CAR file"));
+    }
+    Ok(bytes)
+}
+
 /// The policy in a file: a module, a package or a CAR file.
 pub(super) fn read(file: &Path) -> Result<Source, Failure> {
-    let bytes = std::fs::read(file).map_err(|error| file_failure(file, &error))?;
+    let bytes = bytes_of(file)?;
     if bare(&bytes) {
         return Ok(Source { form: Form::Module, module: bytes, package: None, publisher: None });
     }
