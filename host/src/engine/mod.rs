@@ -15,6 +15,7 @@ mod compiler;
 mod fault;
 mod gate;
 mod meter;
+mod mutant;
 mod output;
 mod profile;
 mod runtime;
@@ -25,5 +26,8 @@ pub use fault::{
     AdmitError, EngineError, Evaluation, Fault, HostFault, Note, Outcome, Probe, View, ViewOutcome,
 };
 pub use gate::Finding;
+pub use mutant::{Mutant, mutants};
 pub use profile::{Node, Profile};
-pub use runtime::{Engine, EngineConfig, FUEL_LIMIT_DEFAULT, FUEL_LIMIT_MAX, GuestCrypto, Module, State};
+pub use runtime::{
+    Engine, EngineConfig, FUEL_LIMIT_DEFAULT, FUEL_LIMIT_MAX, GuestCrypto, Module, Profiler, State,
+};

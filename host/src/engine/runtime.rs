@@ -162,6 +162,20 @@ struct Calls {
     view: ModuleExport,
 }
 
+/// A module that tells where its fuel goes. Only [`Engine::profiler`] makes one.
+pub struct Profiler {
+    module: Arc<Module>,
+    prepared: Prepared,
+    calls: Calls,
+    names: Vec<String>,
+}
+
+impl core::fmt::Debug for Profiler {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Profiler").field("module", &self.module).finish_non_exhaustive()
+    }
+}
+
 /// What host functions see: the state to read and what has been counted. No identity, no clock.
 struct Call {
     state: State,
@@ -350,17 +364,11 @@ impl Engine {
         Ok(Probe { result, fuel })
     }
 
-    /// Runs one call of a module that tells where its fuel goes, and the module as it is besides.
+    /// Makes a module ready to tell where its fuel goes.
     ///
     /// # Errors
-    /// As [`Engine::admit`]; [`HostFault`] if the two do not come to the same end.
-    pub fn profile_call(
-        &self,
-        wasm: &[u8],
-        call: &dsm_abi::Call,
-        state: &State,
-        foreign: &[State],
-    ) -> Result<Profile, AdmitError> {
+    /// As [`Engine::admit`].
+    pub fn profiler(&self, wasm: &[u8]) -> Result<Profiler, AdmitError> {
         let module = self.admit(wasm)?;
         let facts =
             gate::examine(wasm, Exports::Policy).map_err(|findings| AdmitError::Refused { findings })?;
@@ -375,46 +383,59 @@ impl Engine {
             let found = compiled.get_export_index(name);
             found.ok_or_else(|| HostFault::Engine(format!("no export {name}")))
         };
-        let (buf, depth) = (export("dsm_buf")?, export(meter::DEPTH_EXPORT)?);
-        let (index, frame) = match call {
-            dsm_abi::Call::Evaluate(input) => (export("dsm_evaluate")?, dsm_abi::encode(input)),
-            dsm_abi::Call::View(input) => (export("dsm_view")?, dsm_abi::encode(input)),
-        };
-        let memory = compiled.get_export_index("memory");
+        let calls =
+            Calls { buf: export("dsm_buf")?, evaluate: export("dsm_evaluate")?, view: export("dsm_view")? };
+        let (memory, depth) = (compiled.get_export_index("memory"), export(meter::DEPTH_EXPORT)?);
         let pre = linker.instantiate_pre(&compiled).map_err(engine)?;
         let prepared = Prepared { pre, memory, depth, data_bytes: facts.data_bytes };
+        Ok(Profiler { module, prepared, calls, names: profile::names(wasm) })
+    }
+
+    /// Runs one call of a module that tells where its fuel goes, and the same call of the module as it is.
+    ///
+    /// # Errors
+    /// [`HostFault`], also if the two do not come to the same end.
+    pub fn profile_call(
+        &self,
+        profiler: &Profiler,
+        call: &dsm_abi::Call,
+        state: &State,
+        foreign: &[State],
+    ) -> Result<Profile, HostFault> {
+        let frame = match call {
+            dsm_abi::Call::Evaluate(input) => dsm_abi::encode(input),
+            dsm_abi::Call::View(input) => dsm_abi::encode(input),
+        };
         let length = i32::try_from(frame.len()).ok().filter(|_| frame.len() <= limit::INPUT_BYTES_MAX);
         let length = length.ok_or(HostFault::InputTooLong { bytes: frame.len() })?;
-        let stop = |stop| match stop {
-            Stop::Host(fault) => fault,
-            Stop::Policy(fault) => HostFault::Engine(format!("its instance cannot start: {fault}")),
-        };
-        let (bytes, tracker) = {
-            let mut run = self.start(&prepared, state, foreign, FUEL_LIMIT_MAX).map_err(stop)?;
+        let run_of = |prepared: &Prepared, calls: &Calls, tracked: bool| {
+            let mut run =
+                self.start(prepared, state, foreign, FUEL_LIMIT_MAX).map_err(|stop| match stop {
+                    Stop::Host(fault) => fault,
+                    Stop::Policy(fault) => HostFault::Engine(format!("its instance cannot start: {fault}")),
+                })?;
             let left = run.fuel_left();
-            run.store.data_mut().tracker = Some(Tracker::new(left));
-            let result = run.exchange(&buf, &index, &frame, length, |bytes| Ok(bytes.to_vec()));
+            run.store.data_mut().tracker = tracked.then(|| Tracker::new(left));
+            let export = match call {
+                dsm_abi::Call::Evaluate(_) => &calls.evaluate,
+                dsm_abi::Call::View(_) => &calls.view,
+            };
+            let result = run.exchange(&calls.buf, export, &frame, length, |bytes| Ok(bytes.to_vec()));
             let result = run.settle(result)?;
-            let left = run.fuel_left();
+            let (fuel, left) = (run.fuel_used(&result), run.fuel_left());
             let mut tracker = run.store.data_mut().tracker.take().unwrap_or_default();
-            tracker.end(left);
-            (result, tracker)
+            if tracked {
+                tracker.end(left);
+            }
+            Ok::<_, HostFault>((result, fuel, tracker))
         };
-        let (buf, index) = (
-            &module.calls.buf,
-            match call {
-                dsm_abi::Call::Evaluate(_) => &module.calls.evaluate,
-                dsm_abi::Call::View(_) => &module.calls.view,
-            },
-        );
-        let mut run = self.start(&module.prepared, state, foreign, FUEL_LIMIT_MAX).map_err(stop)?;
-        let result = run.exchange(buf, index, &frame, length, |bytes| Ok(bytes.to_vec()));
-        let result = run.settle(result)?;
-        if result != bytes {
-            return Err(HostFault::Engine("the profiled module comes to another end".into()).into());
+        let (profiled, _, tracker) = run_of(&profiler.prepared, &profiler.calls, true)?;
+        let module = &profiler.module;
+        let (result, fuel, _) = run_of(&module.prepared, &module.calls, false)?;
+        if result != profiled {
+            return Err(HostFault::Engine("the profiled module comes to another end".into()));
         }
-        let fuel = run.fuel_used(&result);
-        Ok(tracker.profile(&profile::names(wasm), fuel, facts.data_bytes))
+        Ok(tracker.profile(&profiler.names, fuel, profiler.prepared.data_bytes))
     }
 
     fn prepare(&self, wasm: &[u8], exports: Exports) -> Result<Prepared, AdmitError> {

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// Steps of one sequence.
 const STEPS: u64 = 40;
+/// Accepted steps that are remembered, to be tried again with changes.
+const REMEMBERED_MAX: usize = 256;
 /// Runs that making a sequence shorter may take.
 const SHORTENING_RUNS_MAX: usize = 400;
 
@@ -106,21 +108,39 @@ impl<'a> Fuzzer<'a> {
         for given in &self.given {
             let steps = given.steps.clone().unwrap_or_default();
             let mut next = steps.iter().cloned();
-            if let Some(broken) = self.sequence(&mut report, |_| next.next())? {
+            if let Some(broken) = self.sequence(&mut report, &mut Vec::new(), |_| next.next())? {
                 let name = given.name.clone().unwrap_or_default();
                 let sequence = SequenceText { name: Some(name), steps: Some(broken.2) };
                 report.broken = Some(Broken { invariant: broken.0, came: broken.1, sequence });
                 return Ok(report);
             }
         }
+        let mut known: Vec<StepText> = self.plan.setup.clone().unwrap_or_default();
+        known.extend(self.given.iter().flat_map(|given| given.steps.iter().flatten().cloned()));
         let mut number = 0;
         while again(&report) {
             let mut random = Random(seed ^ number_of(number));
             let mut left = STEPS;
-            let found = self.sequence(&mut report, |play| {
+            // Half of the sequences follow one that is known to lead somewhere, and stray from it.
+            let guide = random.pick(&self.given).filter(|_| random.one_in(2));
+            let mut guide = guide.and_then(|given| given.steps.clone()).unwrap_or_default().into_iter();
+            let mut accepted = Vec::new();
+            let found = self.sequence(&mut report, &mut accepted, |play| {
                 left = left.checked_sub(1)?;
-                Some(self.step(play, &mut random))
+                let guided = if random.one_in(4) { None } else { guide.next() };
+                Some(guided.unwrap_or_else(|| match random.pick(&known) {
+                    Some(step) if random.one_in(3) => self.changed(step.clone(), play, &mut random),
+                    _ => self.step(play, &mut random),
+                }))
             })?;
+            for step in accepted {
+                if known.len() < REMEMBERED_MAX {
+                    known.push(step);
+                } else {
+                    let place = random.below(REMEMBERED_MAX as u64) as usize;
+                    known[place] = step;
+                }
+            }
             if let Some((invariant, came, steps)) = found {
                 let steps = self.shorten(&invariant, steps)?;
                 let name = format!("breaks: {invariant} (seed {seed}, sequence {number})");
@@ -137,6 +157,7 @@ impl<'a> Fuzzer<'a> {
     fn sequence(
         &self,
         report: &mut FuzzReport,
+        accepted: &mut Vec<StepText>,
         mut next: impl FnMut(&Play) -> Option<StepText>,
     ) -> Result<Option<(String, String, Vec<StepText>)>, String> {
         let mut play = self.model.play();
@@ -158,6 +179,7 @@ impl<'a> Fuzzer<'a> {
             match stepped {
                 Stepped::Accepted => {
                     report.accepted += 1;
+                    accepted.push(step.clone());
                     for leg in step.legs.iter().flatten() {
                         let word = leg.method.clone().or_else(|| leg.act.clone()).unwrap_or_default();
                         *report.happened.entry(word).or_default() += 1;
@@ -212,7 +234,7 @@ impl<'a> Fuzzer<'a> {
         let mut breaks = |steps: &[StepText]| -> Result<bool, String> {
             runs += 1;
             let mut next = steps.iter().cloned();
-            let found = self.sequence(&mut FuzzReport::default(), |_| next.next())?;
+            let found = self.sequence(&mut FuzzReport::default(), &mut Vec::new(), |_| next.next())?;
             Ok(runs <= SHORTENING_RUNS_MAX && found.is_some_and(|(broken, _, _)| broken == invariant))
         };
         let mut chunk = steps.len().div_ceil(2);
@@ -295,6 +317,38 @@ impl<'a> Fuzzer<'a> {
         }
     }
 
+    /// A step that was accepted before, with something else in it.
+    fn changed(&self, mut step: StepText, play: &Play, random: &mut Random) -> StepText {
+        let actor = self.member(random);
+        let about = self.model.about();
+        for leg in step.legs.iter_mut().flatten() {
+            if random.one_in(4) {
+                leg.by = Some(actor.name.clone());
+            }
+            if leg.amount.is_some() && random.one_in(3) {
+                leg.amount = Some(self.amount(play, actor, random));
+            }
+            if leg.to.is_some() && random.one_in(4) {
+                leg.to = Some(self.member(random).name.clone());
+            }
+            let method = about.methods.iter().find(|one| Some(&one.name) == leg.method.as_ref());
+            let (Some(method), Some(Toml::Table(args))) = (method, &mut leg.args) else { continue };
+            if let Some(arg) = random.pick(&method.args).filter(|_| random.one_in(2)) {
+                args.insert(arg.name.clone(), self.value(arg.value_type, play, actor, random));
+            }
+        }
+        if random.one_in(3) {
+            step.wait = random.pick(self.plan.waits.as_deref().unwrap_or_default()).cloned();
+        }
+        if random.one_in(6) {
+            step.signers = None;
+        }
+        if !about.evidence.is_empty() && random.one_in(4) {
+            step.evidence = Some(vec![self.evidence(play, random)]);
+        }
+        step
+    }
+
     fn signer(&self, member: &Member, random: Option<&mut Random>) -> SignerText {
         let all = || member.keys.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let keys = match random {
@@ -331,8 +385,21 @@ impl<'a> Fuzzer<'a> {
     }
 
     fn movement(&self, act: &str, play: &Play, random: &mut Random) -> LegText {
-        let actor = self.member(random);
-        let other = self.member(random).name.clone();
+        let holds = !self.model.live_holds(play).is_empty();
+        let waiting: Vec<&Member> =
+            self.model.members.iter().filter(|member| self.model.has_credit(play, member)).collect();
+        // What has nothing to act on becomes what makes it.
+        let (act, actor) = match act {
+            "claim" => match random.pick(&waiting) {
+                Some(member) => ("claim", *member),
+                None => ("transfer", self.member(random)),
+            },
+            "release" | "execute" if !holds => ("hold", self.member(random)),
+            other => (other, self.member(random)),
+        };
+        let others: Vec<&Member> =
+            self.model.members.iter().filter(|member| member.name != actor.name).collect();
+        let other = random.pick(&others).map_or_else(|| actor.name.clone(), |member| member.name.clone());
         let mut leg = LegText { by: Some(actor.name.clone()), act: Some(act.into()), ..LegText::default() };
         let amount = self.amount(play, actor, random);
         match act {

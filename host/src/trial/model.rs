@@ -357,6 +357,11 @@ impl<'a> Model<'a> {
             .collect()
     }
 
+    /// Whether units wait for an account.
+    pub(super) fn has_credit(&self, play: &Play, member: &Member) -> bool {
+        play.world.ledger.inbox(member.account, None).any(|credit| credit.token == self.token)
+    }
+
     /// What an account can move now.
     pub(super) fn available(&self, play: &Play, member: &Member) -> u128 {
         let account = play.world.ledger.account(&member.account);

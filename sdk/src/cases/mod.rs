@@ -266,7 +266,7 @@ impl CaseFile {
     /// [`CaseError`], if one is not an id.
     pub fn names(&self, mut names: Names) -> Result<Names, CaseError> {
         for (name, id) in &self.document.names {
-            let known = id.as_str().and_then(|id| read::literal_id(id));
+            let known = id.as_str().and_then(read::literal_id);
             let id = known.ok_or_else(|| CaseError {
                 line: None,
                 reason: format!("names: {name} needs an id: 64 hex digits, or \"#7\" for 32 bytes of 7"),
@@ -288,15 +288,13 @@ impl CaseFile {
         let names = self.names(names)?;
         let resolver = Resolver::new(about, &names, &self.document.start)
             .map_err(|reason| CaseError { line: None, reason: format!("start: {reason}") })?;
-        let mut seen = BTreeSet::new();
         let mut cases = Vec::with_capacity(self.document.case.len());
         for written in &self.document.case {
             let line = Some(line_of(&self.source, written.span().start));
             let text = written.get_ref();
             let name = text.name.clone().unwrap_or_default();
-            if name.is_empty() || !seen.insert(name.clone()) {
-                let reason = format!("a case needs a name of its own, not {name:?}");
-                return Err(CaseError { line, reason });
+            if name.is_empty() {
+                return Err(CaseError { line, reason: "a case needs a name".into() });
             }
             let case = resolver.case(&self.document.start, text);
             cases

@@ -6,7 +6,7 @@ use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
 use crate::cli::show::{Show, safe, table};
 use dsm_abi::StateMap;
-use dsm_host::engine::{Profile, State};
+use dsm_host::engine::{AdmitError, Profile, State};
 use dsm_host::trial::{flame_graph, shares};
 use dsm_sdk::cases::Case;
 use serde::Serialize;
@@ -93,6 +93,11 @@ pub(super) fn profile(session: &Session, args: &ProfileArgs) -> Result<(), Failu
             Failure::usage("there is no such case").help("`dsm policy test` lists the cases of a file")
         );
     }
+    let failed = |error| match error {
+        AdmitError::Host(fault) => host_failure(fault),
+        refused => gate_failure(refused),
+    };
+    let profiler = trial.engine().profiler(&module).map_err(failed)?;
     let mut sum = Profile::default();
     let empty = StateMap::new();
     for case in &cases {
@@ -100,11 +105,8 @@ pub(super) fn profile(session: &Session, args: &ProfileArgs) -> Result<(), Failu
         let count = trial.about().foreign_reads.len().max(case.foreign.len());
         let foreign: Vec<State> =
             (0..count).map(|at| Arc::new(case.foreign.get(at).unwrap_or(&empty).clone()) as State).collect();
-        let one = trial.engine().profile_call(&module, &case.call, &state, &foreign);
-        sum.add(one.map_err(|error| match error {
-            dsm_host::engine::AdmitError::Host(fault) => host_failure(fault),
-            refused => gate_failure(refused),
-        })?);
+        let one = trial.engine().profile_call(&profiler, &case.call, &state, &foreign);
+        sum.add(one.map_err(host_failure)?);
     }
     let title = format!("{} {}", trial.about().name, trial.about().version);
     if let Some(file) = &args.svg {
