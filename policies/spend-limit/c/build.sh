@@ -1,5 +1,6 @@
 #!/bin/bash
-# The policies that are written in C, and the one that tries the C header: bytes that depend on sources, compiler and linker alone.
+# The policies that are written in C, and the one that tries the C header: bytes that depend on sources, compiler and
+# linker alone.
 #
 #   build.sh            builds them into policies/dist-c/ and writes policies/dist-c.lock
 #   build.sh --check    builds them into a temporary directory and compares byte for byte
