@@ -38,7 +38,11 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut options = Options { seconds: 60, transfers: 900_000, report: PathBuf::from("overload.html") };
+    let mut options = Options {
+        seconds: 60,
+        transfers: 900_000,
+        report: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("overload.html"),
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
