@@ -293,7 +293,7 @@ impl CaseFile {
             let line = Some(line_of(&self.source, written.span().start));
             let text = written.get_ref();
             let name = text.name.clone().unwrap_or_default();
-            if name.is_empty() {
+            if text.name.is_none() {
                 return Err(CaseError { line, reason: "a case needs a name".into() });
             }
             let case = resolver.case(&self.document.start, text);
