@@ -64,6 +64,15 @@ impl<'a> Visit<'a> for Codes {
         visit::visit_impl_item_fn(self, function);
     }
 
+    fn visit_expr_method_call(&mut self, call: &'a syn::ExprMethodCall) {
+        if call.method == "with_code"
+            && let Some(syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(code), .. })) = call.args.first()
+        {
+            self.0.insert(code.value());
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
     fn visit_expr_call(&mut self, call: &'a syn::ExprCall) {
         let position = match &*call.func {
             syn::Expr::Path(path) => {
