@@ -541,13 +541,14 @@ impl<'a> Fuzzer<'a> {
                     observed: Some(Toml::String(if random.one_in(6) { "-1h" } else { "-1ms" }.into())),
                 };
                 let observations = observers.into_iter().map(|member| observation(member, random)).collect();
-                let round = match self.number(random) {
-                    Toml::Integer(number) => u64::try_from(number).unwrap_or_default(),
-                    _ => random.below(8),
-                };
+                let round = self.number(random);
                 evidence.round = Some(RoundText {
                     feed: digest,
-                    round: Some(if random.one_in(2) { random.below(12) } else { round }),
+                    round: Some(if random.one_in(2) {
+                        Toml::Integer(random.below(12) as i64)
+                    } else {
+                        round
+                    }),
                     decimals: Some(2),
                     observations: Some(observations),
                 });

@@ -758,7 +758,7 @@ impl<'a> Resolver<'a> {
                 bridge: BridgeId(self.names.id("digest", needed(one.bridge.as_ref(), "bridge")?)?),
                 chain_id: one.chain_id.ok_or("chain_id is missing")?,
                 contract: self.array(one.contract.as_ref(), "contract")?,
-                nonce: one.nonce.ok_or("nonce is missing")?,
+                nonce: count(needed(one.nonce.as_ref(), "nonce")?)?,
                 kind: one.kind.ok_or("kind is missing")?,
                 asset: self.array(one.asset.as_ref(), "asset")?,
                 sender: self.array(one.sender.as_ref(), "sender")?,
@@ -788,7 +788,7 @@ impl<'a> Resolver<'a> {
             observations.sort_by_key(|one| one.account);
             found.push(Evidence::OracleRound {
                 feed: self.digest(needed(one.feed.as_ref(), "feed")?)?,
-                round: one.round.ok_or("round is missing")?,
+                round: count(needed(one.round.as_ref(), "round")?)?,
                 decimals: one.decimals.unwrap_or_default(),
                 observations,
             });
@@ -848,6 +848,10 @@ fn digits(written: &Toml) -> Result<String, String> {
         Toml::String(text) => Ok(text.replace('_', "")),
         _ => Err(format!("{written} is not a number")),
     }
+}
+
+fn count(written: &Toml) -> Result<u64, String> {
+    digits(written)?.parse().map_err(|_| format!("{written} is not a count of 64 bits"))
 }
 
 fn hold_kind(word: &String) -> Result<HoldKind, String> {

@@ -306,7 +306,7 @@ written! {
         /// The contract, 20 bytes.
         contract: Value,
         /// The lock's number.
-        nonce: u64,
+        nonce: Value,
         /// 1 native coin, 2 ERC-20, 3 burn of wrapped units.
         kind: u8,
         /// 20 bytes.
@@ -334,7 +334,7 @@ written! {
         /// The feed.
         feed: String,
         /// The round.
-        round: u64,
+        round: Value,
         /// Decimal places of the answers.
         decimals: u8,
         /// What was observed.

@@ -337,7 +337,7 @@ fn evidence(evidence: &Evidence) -> EvidenceText {
                 bridge: Some(id(&bridge.0)),
                 chain_id: Some(*chain_id),
                 contract: Some(bytes(contract)),
-                nonce: Some(*nonce),
+                nonce: Some(number((*nonce).into())),
                 kind: Some(*kind),
                 asset: Some(bytes(asset)),
                 sender: Some(bytes(sender)),
@@ -360,7 +360,7 @@ fn evidence(evidence: &Evidence) -> EvidenceText {
             };
             text.round = Some(RoundText {
                 feed: Some(id(&feed.0)),
-                round: Some(*round),
+                round: Some(number((*round).into())),
                 decimals: Some(*decimals),
                 observations: Some(observations.iter().map(observation).collect()),
             });
