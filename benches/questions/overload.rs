@@ -66,7 +66,7 @@ fn main() {
     let transfers = bank.transfers(options.transfers);
     let Bank { node, .. } = bank;
     node.close().expect("the log is sound");
-    let mut node = NodeProcess::start(data.path());
+    let node = NodeProcess::start(data.path());
     let mut fleet = Fleet::new(transfers, THREADS, node.address());
 
     let mut stretches = Vec::new();
