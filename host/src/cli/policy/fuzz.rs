@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct FuzzArgs {
     /// A .wasm file, a package or a CAR file
     file: PathBuf,
-    /// The case file with [fuzz] and [[invariant]]
+    /// The case file with its part `fuzz` and its invariants
     #[arg(long, alias = "invariants", value_name = "FILE")]
     cases: PathBuf,
     /// How long, such as 60s or 5m

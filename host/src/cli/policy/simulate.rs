@@ -29,10 +29,10 @@ pub(crate) struct SimulateArgs {
     /// Who else signed, as ACCOUNT=KEY,KEY
     #[arg(long = "signer", value_name = "ACCOUNT=KEYS", conflicts_with = "case")]
     signers: Vec<String>,
-    /// Take state, parties and all else from the part [start] of this case file
+    /// Take state, parties and all else from the part `start` of this case file
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     state: Option<PathBuf>,
-    /// Take the evidence from the part [start] of this case file
+    /// Take the evidence from the part `start` of this case file
     #[arg(long, value_name = "FILE", conflicts_with = "case")]
     evidence: Option<PathBuf>,
     /// Run the case of this name instead
