@@ -428,7 +428,10 @@ mod tests {
             if start == 1 {
                 // A crash between setting aside and beginning a new file.
                 let last = files_aside(&path).unwrap().last().unwrap().0;
-                std::fs::rename(&path, file_aside(&path, last + 1)).unwrap();
+                match std::fs::metadata(&path).unwrap().len() {
+                    0 => std::fs::remove_file(&path).unwrap(),
+                    _ => std::fs::rename(&path, file_aside(&path, last + 1)).unwrap(),
+                }
             }
         }
         let files = files_aside(&path).unwrap();

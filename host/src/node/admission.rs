@@ -157,6 +157,8 @@ mod tests {
         let mut line = Line::new(start);
         run(&mut line, start, 2, 10_000, 8_000);
         let at = |s| start + Duration::from_secs(s);
+        // Those in line are answered, and nobody comes.
+        run(&mut line, at(2), 2, 0, 8_000);
         assert_eq!(run(&mut line, at(4), 5, 1_000, 8_000).1, 0, "nobody waits while there is little to do");
         // The disk stands still for three seconds.
         run(&mut line, at(9), 3, 10_000, 0);
