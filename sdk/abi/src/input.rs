@@ -1,6 +1,6 @@
 //! What a policy is shown: one leg to judge, its siblings, and the frozen state before the transition.
 
-use crate::{AccountId, CreditId, Evidence, HoldId, KeyId, NetworkId, TokenId, Value};
+use crate::{AccountId, CreditId, Evidence, HoldId, KeyId, NetworkId, PolicyId, TokenId, Value};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -150,6 +150,13 @@ pub enum Action {
     },
     /// An operation that concerns no token, such as a rotation of keys.
     Other,
+    /// A policy takes the place of another and finds its state. Only the incoming policy is asked.
+    Upgrade {
+        /// The position that it takes.
+        policy_index: u8,
+        /// The policy that it replaces.
+        from: PolicyId,
+    },
 }
 
 /// An account that signed, with the verified keys.

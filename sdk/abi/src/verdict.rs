@@ -1,6 +1,6 @@
 //! What a policy answers.
 
-use crate::{AccountId, HoldId, HoldKind, Value};
+use crate::{AccountId, HoldId, HoldKind, PolicyId, Value};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -122,6 +122,23 @@ pub enum Effect {
         lane: u32,
         /// At most [`crate::limit::EMIT_BYTES_MAX`] bytes.
         payload: Vec<u8>,
+    },
+    /// Schedules another policy for a position of the token's list. Only the policy that the token's terms name may,
+    /// and the delay that they name must pass first; then anybody may put it in force.
+    ScheduleUpgrade {
+        /// The position.
+        policy_index: u8,
+        /// The published policy that comes.
+        policy: PolicyId,
+        /// Its parameters, in the order of its description.
+        params: Vec<Value>,
+        /// From when on it may be put in force, in ms since the Unix epoch.
+        due_ms: u64,
+    },
+    /// Takes a scheduled upgrade back. Only the policy that the token's terms name may.
+    CancelUpgrade {
+        /// The position.
+        policy_index: u8,
     },
 }
 

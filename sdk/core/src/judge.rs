@@ -1,7 +1,10 @@
 //! Asking the policies: every leg of a transition is judged by all policies of its token, each against the same
 //! frozen state. What a policy requests besides becomes further legs for the token's other policies.
 
-use crate::{Ledger, OperationKind, Refusal, SignedBy, StateSpace, Token, TokenTerms, VerifiedTransition};
+use crate::TokenTerms;
+use crate::{
+    Bound, Ledger, OperationKind, Refusal, SignedBy, StateSpace, Token, Upgrade, VerifiedTransition,
+};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
@@ -168,14 +171,21 @@ impl Ledger {
     /// The legs of the operations, with ids of credits and holds replaced by what they name.
     pub(crate) fn resolve_legs(&self, verified: &VerifiedTransition) -> Result<Vec<Leg>, Refusal> {
         let transition = verified.transition();
-        transition
+        let legs = transition
             .operations
             .iter()
             .map(|operation| {
                 let (token, action) = self.resolve(transition, operation)?;
                 Ok(Leg { token, actor: operation.actor, action })
             })
-            .collect()
+            .collect::<Result<Vec<Leg>, Refusal>>()?;
+        let upgrades = legs.iter().filter(|leg| matches!(leg.action, Action::Upgrade { .. }));
+        for Leg { token, .. } in upgrades {
+            if legs.iter().filter(|other| other.token == *token).count() > 1 {
+                return Err(Refusal::UpgradeNotAlone(*token));
+            }
+        }
+        Ok(legs)
     }
 
     fn resolve(
@@ -241,34 +251,69 @@ impl Ledger {
             }
             OperationKind::Invoke { token, policy_index, method, args } => {
                 let found = self.token(token).ok_or(Refusal::UnknownToken(*token))?;
-                if usize::from(*policy_index) >= found.terms().policies.len() {
+                if usize::from(*policy_index) >= found.bound.len() {
                     return Err(Refusal::UnknownPolicyIndex { token: *token, index: *policy_index });
                 }
                 let (method, args) = (method.clone(), args.clone());
                 (*token, Action::Invoke { policy_index: *policy_index, method, args })
             }
+            OperationKind::Upgrade { token, policy_index } => {
+                let (token, index) = (*token, *policy_index);
+                let found = self.token(&token).ok_or(Refusal::UnknownToken(token))?;
+                let unknown = Refusal::UnknownPolicyIndex { token, index };
+                let from = found.bound.get(usize::from(index)).ok_or(unknown)?.policy;
+                (token, Action::Upgrade { policy_index: index, from })
+            }
         })
     }
 
     fn check_params(&self, terms: &TokenTerms) -> Result<(), Refusal> {
-        for (policy_index, (policy, given)) in terms.policies.iter().zip(&terms.params).enumerate() {
-            let record = self.policy(policy).ok_or(Refusal::PolicyMissing(*policy))?;
-            let params = &record.description.params;
-            if params.len() != given.len() {
-                let (expected, found) = (params.len(), given.len());
-                return Err(Refusal::ParameterCount { policy_index, expected, found });
-            }
-            if let Some((param, _)) =
-                params.iter().zip(given).find(|(param, value)| param.value_type != value.value_type())
-            {
-                let (name, expected) = (param.name.clone(), param.value_type);
-                return Err(Refusal::BadParameter { policy_index, name, expected });
-            }
-        }
-        Ok(())
+        let bound = terms.policies.iter().zip(&terms.params).enumerate();
+        bound.map(|(index, (policy, params))| self.check_bound(index, policy, params)).collect()
     }
 
-    /// Asks all policies of the leg's token, but for the one that requested it.
+    /// Whether `policy` is published and its parameters fit its description.
+    pub(crate) fn check_bound(
+        &self,
+        policy_index: usize,
+        policy: &PolicyId,
+        given: &[Value],
+    ) -> Result<(), Refusal> {
+        let record = self.policy(policy).ok_or(Refusal::PolicyMissing(*policy))?;
+        let params = &record.description.params;
+        if params.len() != given.len() {
+            let (expected, found) = (params.len(), given.len());
+            return Err(Refusal::ParameterCount { policy_index, expected, found });
+        }
+        let unfit = params.iter().zip(given).find(|(param, value)| param.value_type != value.value_type());
+        match unfit {
+            Some((param, _)) => {
+                let (name, expected) = (param.name.clone(), param.value_type);
+                Err(Refusal::BadParameter { policy_index, name, expected })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The upgrade that waits for `policy_index` and may be put in force.
+    pub(crate) fn due_upgrade(
+        &self,
+        token: TokenId,
+        policy_index: u8,
+        time_ms: u64,
+    ) -> Result<&Upgrade, Refusal> {
+        let found = self.token(&token).ok_or(Refusal::UnknownToken(token))?;
+        let none = Refusal::NoUpgrade { token, policy_index };
+        let upgrade = found.upgrades.get(&policy_index).ok_or(none)?;
+        let due_ms = upgrade.due_ms;
+        if time_ms < due_ms {
+            return Err(Refusal::UpgradeNotDue { token, policy_index, due_ms, time_ms });
+        }
+        Ok(upgrade)
+    }
+
+    /// Asks all policies of the leg's token, but for the one that requested it. Of an upgrade only the incoming policy
+    /// is asked.
     fn judge_leg(
         &self,
         frame: &Frame<'_>,
@@ -292,17 +337,21 @@ impl Ledger {
                 &created
             }
         };
-        for (index, policy) in found.terms().policies.iter().enumerate() {
-            let policy_index = index as u8;
-            if requester == Some(policy_index) {
-                continue;
+        let incoming = match &legs[leg].action {
+            Action::Upgrade { policy_index, .. } => {
+                Some((*policy_index, &self.due_upgrade(token, *policy_index, frame.time_ms)?.to))
             }
-            let input = self.input(frame, legs, leg, found, policy_index)?;
-            let foreign = self.foreign_spaces(found, policy_index)?;
+            _ => None,
+        };
+        let indices =
+            (0..).zip(&found.bound).filter(|(index, _)| incoming.is_none() && requester != Some(*index));
+        for (policy_index, bound) in indices.chain(incoming) {
+            let input = self.input(frame, legs, leg, found, policy_index, bound)?;
+            let foreign = self.foreign_spaces(bound)?;
+            let policy = bound.policy;
             let judgement = judge
-                .judge(policy, &input, &found.spaces[index], &foreign)
+                .judge(&policy, &input, &found.spaces[usize::from(policy_index)], &foreign)
                 .map_err(|NoVerdict(reason)| Refusal::NoVerdict(reason))?;
-            let policy = *policy;
             match judgement {
                 Judgement::Accept(given) if given.is_empty() => {}
                 Judgement::Accept(given) => {
@@ -326,8 +375,9 @@ impl Ledger {
         leg: usize,
         token: &Token,
         policy_index: u8,
+        bound: &Bound,
     ) -> Result<Input, Refusal> {
-        let description = self.description(token, policy_index)?;
+        let description = self.description(&bound.policy)?;
         let accounts = parties_of(&legs[leg]);
         let parties = accounts.iter().map(|account| self.party(token, *account, frame.time_ms)).collect();
         let evidence = frame
@@ -347,15 +397,14 @@ impl Ledger {
             legs: legs.to_vec(),
             signers: frame.signers.clone(),
             parties,
-            params: token.terms().params[usize::from(policy_index)].clone(),
+            params: bound.params.clone(),
             evidence,
-            foreign: self.foreign_balances(token, policy_index, &accounts, frame.time_ms)?,
+            foreign: self.foreign_balances(bound, &accounts, frame.time_ms)?,
         })
     }
 
-    fn description(&self, token: &Token, policy_index: u8) -> Result<&Arc<Description>, Refusal> {
-        let policy = token.terms().policies[usize::from(policy_index)];
-        Ok(&self.policy(&policy).ok_or(Refusal::PolicyMissing(policy))?.description)
+    fn description(&self, policy: &PolicyId) -> Result<&Arc<Description>, Refusal> {
+        Ok(&self.policy(policy).ok_or(Refusal::PolicyMissing(*policy))?.description)
     }
 
     fn party(&self, token: &Token, account: AccountId, time_ms: u64) -> Party {
@@ -374,13 +423,8 @@ impl Ledger {
     }
 
     /// The tokens that the policy's description lets it read, in order.
-    pub(crate) fn foreign_tokens(
-        &self,
-        token: &Token,
-        policy_index: u8,
-    ) -> Result<Vec<(TokenId, u8)>, Refusal> {
-        let description = self.description(token, policy_index)?;
-        let params = &token.terms().params[usize::from(policy_index)];
+    pub(crate) fn foreign_tokens(&self, bound: &Bound) -> Result<Vec<(TokenId, u8)>, Refusal> {
+        let description = self.description(&bound.policy)?;
         Ok(description
             .foreign_reads
             .iter()
@@ -389,7 +433,7 @@ impl Ledger {
                     ForeignTarget::Token(token) => *token,
                     ForeignTarget::Parameter(name) => {
                         let position = description.params.iter().position(|param| param.name == *name);
-                        match position.and_then(|position| params.get(position)) {
+                        match position.and_then(|position| bound.params.get(position)) {
                             Some(Value::Token(token)) => *token,
                             Some(_) | None => TokenId::NONE,
                         }
@@ -400,13 +444,9 @@ impl Ledger {
             .collect())
     }
 
-    pub(crate) fn foreign_spaces(
-        &self,
-        token: &Token,
-        policy_index: u8,
-    ) -> Result<Vec<Arc<StateSpace>>, Refusal> {
+    pub(crate) fn foreign_spaces(&self, bound: &Bound) -> Result<Vec<Arc<StateSpace>>, Refusal> {
         Ok(self
-            .foreign_tokens(token, policy_index)?
+            .foreign_tokens(bound)?
             .into_iter()
             .map(|(token, index)| {
                 self.token(&token).and_then(|token| token.space(index)).cloned().unwrap_or_default()
@@ -416,13 +456,12 @@ impl Ledger {
 
     fn foreign_balances(
         &self,
-        token: &Token,
-        policy_index: u8,
+        bound: &Bound,
         accounts: &[AccountId],
         time_ms: u64,
     ) -> Result<Vec<ForeignBalance>, Refusal> {
         let mut balances = Vec::new();
-        for (read, (token, _)) in self.foreign_tokens(token, policy_index)?.into_iter().enumerate() {
+        for (read, (token, _)) in self.foreign_tokens(bound)?.into_iter().enumerate() {
             for account in accounts {
                 let found = self.account(account);
                 balances.push(ForeignBalance {
@@ -450,26 +489,26 @@ impl Ledger {
     ) -> Result<ViewCall, Refusal> {
         let found = self.token(token).ok_or(Refusal::UnknownToken(*token))?;
         let unknown = Refusal::UnknownPolicyIndex { token: *token, index: policy_index };
-        let policy = *found.terms().policies.get(usize::from(policy_index)).ok_or(unknown)?;
+        let bound = found.bound.get(usize::from(policy_index)).ok_or(unknown)?;
         let input = dsm_abi::ViewInput {
             abi: ABI_VERSION,
             policy_index,
             time_ms: self.time_ms(),
             network: self.network(),
             token: found.view(),
-            params: found.terms().params[usize::from(policy_index)].clone(),
+            params: bound.params.clone(),
             query,
             args,
         };
         let state = Arc::clone(&found.spaces[usize::from(policy_index)]);
-        let foreign = self.foreign_spaces(found, policy_index)?;
-        Ok(ViewCall { policy, input, state, foreign })
+        let foreign = self.foreign_spaces(bound)?;
+        Ok(ViewCall { policy: bound.policy, input, state, foreign })
     }
 }
 
 pub(crate) fn terms_of(operation: &crate::Operation) -> Option<TokenTerms> {
     match &operation.kind {
-        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt } => {
+        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt, upgrades } => {
             Some(TokenTerms {
                 issuer: operation.actor,
                 policies: policies.clone(),
@@ -479,6 +518,7 @@ pub(crate) fn terms_of(operation: &crate::Operation) -> Option<TokenTerms> {
                 decimals: *decimals,
                 cap: *cap,
                 salt: *salt,
+                upgrades: *upgrades,
             })
         }
         _ => None,
@@ -522,7 +562,9 @@ fn request(effect: &Effect) -> Option<(Option<AccountId>, Action)> {
         | Effect::Event { .. }
         | Effect::Freeze { .. }
         | Effect::Unfreeze { .. }
-        | Effect::Emit { .. } => None,
+        | Effect::Emit { .. }
+        | Effect::ScheduleUpgrade { .. }
+        | Effect::CancelUpgrade { .. } => None,
     }
 }
 
@@ -543,7 +585,11 @@ fn parties_of(leg: &Leg) -> Vec<AccountId> {
         Action::Claim { from, .. } => [Some(*from), None],
         Action::Hold { beneficiary, .. } => [Some(*beneficiary), None],
         Action::Release { hold } | Action::Execute { hold } => [Some(hold.owner), Some(hold.beneficiary)],
-        Action::Create | Action::Burn { .. } | Action::Invoke { .. } | Action::Other => [None, None],
+        Action::Create
+        | Action::Burn { .. }
+        | Action::Invoke { .. }
+        | Action::Other
+        | Action::Upgrade { .. } => [None, None],
     };
     let mut parties = alloc::vec![leg.actor];
     for account in other.into_iter().flatten() {

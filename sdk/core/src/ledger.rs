@@ -460,6 +460,12 @@ impl Ledger {
         for (account, frozen) in change.frozen {
             token.set_frozen(account, frozen);
         }
+        for (index, upgrade) in change.scheduled {
+            token.set_upgrade(index, upgrade);
+        }
+        if let Some(index) = change.upgraded {
+            token.upgrade(index);
+        }
         if !is_new {
             token.state.parent = token.state.id();
             token.state.height += 1;

@@ -61,7 +61,7 @@ pub use sign::{SignKind, signing_message};
 pub use slice::{
     LogSlice, Logged, Proven, RECORD_KIND, ReadSlice, Rejudged, RejudgedSlice, SliceError, Stretch, Touched,
 };
-pub use token::{StateSpace, Token, TokenState, TokenTerms};
+pub use token::{Bound, StateSpace, Token, TokenState, TokenTerms, Upgrade, UpgradeTerms};
 pub use transition::{Genesis, Operation, OperationKind, Signature, SignedTransition, Transition};
 pub use trie::{Compact, PathProof, Relationship, Rule, Trie, relationship_key};
 pub use verify::{AdmitError, KeyDirectory, VerifiedEvidence, VerifiedSigner, VerifiedTransition};

@@ -93,6 +93,29 @@ pub enum Refusal {
         /// The position.
         index: u8,
     },
+    /// No upgrade waits for this position.
+    #[error("no upgrade of policy {policy_index} of {token} waits")]
+    NoUpgrade {
+        /// The token.
+        token: TokenId,
+        /// The position.
+        policy_index: u8,
+    },
+    /// The delay of the upgrade has not passed.
+    #[error("the upgrade of policy {policy_index} of {token} is due at {due_ms} ms, it is {time_ms} ms")]
+    UpgradeNotDue {
+        /// The token.
+        token: TokenId,
+        /// The position.
+        policy_index: u8,
+        /// From when on it may be put in force.
+        due_ms: u64,
+        /// The sequencer's time.
+        time_ms: u64,
+    },
+    /// An upgrade stands beside another operation on its token: nobody could say which policy judges that one.
+    #[error("an upgrade of {0} is the only operation on the token in its transition")]
+    UpgradeNotAlone(TokenId),
     /// Parameters do not fit the policy's description.
     #[error("policy {policy_index}: parameter {name} must be {expected:?}")]
     BadParameter {
@@ -333,6 +356,9 @@ impl Refusal {
             Refusal::PolicyExists(_) => "policy_exists",
             Refusal::PublicationMismatch(_) => "publication_mismatch",
             Refusal::UnknownPolicyIndex { .. } => "unknown_policy_index",
+            Refusal::NoUpgrade { .. } => "no_upgrade",
+            Refusal::UpgradeNotDue { .. } => "upgrade_not_due",
+            Refusal::UpgradeNotAlone(_) => "upgrade_not_alone",
             Refusal::BadParameter { .. } => "bad_parameter",
             Refusal::ParameterCount { .. } => "parameter_count",
             Refusal::UnknownCredit(_) => "unknown_credit",

@@ -6,9 +6,9 @@
 use crate::bridge::BridgeVerdict;
 use crate::judge::terms_of;
 use crate::{
-    Approved, BridgeState, Conviction, Credit, Genesis, KeySet, Ledger, LockUse, Operation, OperationKind,
-    PolicyEffects, PolicyRecord, Precommitment, Refusal, SignedBy, Status, TokenTerms, UsedLock,
-    VerifiedTransition, hash, relationship_key, tag,
+    Approved, Bound, BridgeState, Conviction, Credit, Genesis, KeySet, Ledger, LockUse, Operation,
+    OperationKind, PolicyEffects, PolicyRecord, Precommitment, Refusal, SignedBy, Status, Token, TokenTerms,
+    Upgrade, UpgradeTerms, UsedLock, VerifiedTransition, hash, relationship_key, tag,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +64,10 @@ pub(crate) struct TokenChange {
     pub(crate) burned: u128,
     pub(crate) writes: BTreeMap<(u8, Vec<u8>), Option<Vec<u8>>>,
     pub(crate) frozen: BTreeMap<AccountId, bool>,
+    /// What policies scheduled or, `None`, took back.
+    pub(crate) scheduled: BTreeMap<u8, Option<Upgrade>>,
+    /// The position whose scheduled upgrade comes into force.
+    pub(crate) upgraded: Option<u8>,
 }
 
 /// Everything that a transition changes; only [`Ledger::commit`] can use it.
@@ -252,6 +256,11 @@ impl<'a> Settlement<'a> {
                 self.execute_hold(hold)
             }
             Action::Invoke { .. } => Ok(()),
+            Action::Upgrade { policy_index, .. } => {
+                self.ledger.due_upgrade(token, *policy_index, self.time_ms)?;
+                self.token(token).upgraded = Some(*policy_index);
+                Ok(())
+            }
         }
     }
 
@@ -284,6 +293,7 @@ impl<'a> Settlement<'a> {
             | OperationKind::Release { .. }
             | OperationKind::Execute { .. }
             | OperationKind::Invoke { .. }
+            | OperationKind::Upgrade { .. }
             // What their headers say is applied at once for all operations.
             | OperationKind::AdvanceBridge { .. }
             | OperationKind::ConvictBridge { .. } => {}
@@ -300,12 +310,20 @@ impl<'a> Settlement<'a> {
             (None, Some(TokenChange { created: Some(terms), .. })) => terms.policies.len(),
             (None, _) => 0,
         };
+        let refuse = |what| Err(Refusal::EffectNotPermitted { token, policy_index, what });
         match legs.get(usize::from(leg)) {
-            Some(leg) if leg.token == token && usize::from(policy_index) < policies => Ok(leg.actor),
-            Some(_) | None => {
-                let what = "effects on a leg or by a policy that is not there";
-                Err(Refusal::EffectNotPermitted { token, policy_index, what })
+            Some(leg) if leg.token == token && usize::from(policy_index) < policies => {
+                if let Action::Upgrade { policy_index: incoming, .. } = leg.action {
+                    if incoming != policy_index {
+                        return refuse("effects on an upgrade by a policy that does not come");
+                    }
+                    if !given.effects.iter().all(is_migration) {
+                        return refuse("more than its own state and events in an upgrade");
+                    }
+                }
+                Ok(leg.actor)
             }
+            Some(_) | None => refuse("effects on a leg or by a policy that is not there"),
         }
     }
 
@@ -370,6 +388,67 @@ impl<'a> Settlement<'a> {
                 self.debit(*from, token, *amount)?;
                 self.pay(token, *from, *to, *amount, Vec::new())
             }
+            Effect::ScheduleUpgrade { policy_index: index, policy, params, due_ms } => {
+                let to = Bound { policy: *policy, params: params.clone() };
+                self.schedule_upgrade(given, *index, Upgrade { to, due_ms: *due_ms })
+            }
+            Effect::CancelUpgrade { policy_index: index } => {
+                let (found, _) = self.upgradable(given)?;
+                if !found.upgrades().contains_key(index) {
+                    return Err(refuse("the end of an upgrade that does not wait"));
+                }
+                self.change_upgrade(given, *index, None)
+            }
+        }
+    }
+
+    /// The token, if its terms let this policy schedule its upgrades.
+    fn upgradable(&self, given: &PolicyEffects) -> Result<(&'a Token, UpgradeTerms), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
+        let found = self.ledger.token(&token);
+        let found = found.ok_or_else(|| refuse("an upgrade of a token that is only being created"))?;
+        match found.terms().upgrades {
+            Some(terms) if terms.by == policy_index => Ok((found, terms)),
+            Some(_) | None => Err(refuse("an upgrade that the token's terms do not let it schedule")),
+        }
+    }
+
+    fn schedule_upgrade(
+        &mut self,
+        given: &PolicyEffects,
+        index: u8,
+        upgrade: Upgrade,
+    ) -> Result<(), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
+        let (found, terms) = self.upgradable(given)?;
+        if usize::from(index) >= found.bound().len() {
+            return Err(Refusal::UnknownPolicyIndex { token, index });
+        }
+        if upgrade.due_ms < self.time_ms.saturating_add(terms.delay_ms) {
+            return Err(refuse("an upgrade sooner than the token's terms allow"));
+        }
+        if found.upgrades().contains_key(&index) {
+            return Err(refuse("an upgrade while another one waits"));
+        }
+        if !crate::shape::fits(&upgrade.to.params) {
+            return Err(refuse("an upgrade with parameters that are too long"));
+        }
+        self.ledger.check_bound(usize::from(index), &upgrade.to.policy, &upgrade.to.params)?;
+        self.change_upgrade(given, index, Some(upgrade))
+    }
+
+    fn change_upgrade(
+        &mut self,
+        given: &PolicyEffects,
+        index: u8,
+        change: Option<Upgrade>,
+    ) -> Result<(), Refusal> {
+        let (token, policy_index) = (given.token, given.policy_index);
+        match self.token(token).scheduled.insert(index, change) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::WriteConflict { token, policy_index }),
         }
     }
 
@@ -648,6 +727,11 @@ impl<'a> Settlement<'a> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Whether a policy that takes over may have this effect: it brings the state that it finds into its own form.
+fn is_migration(effect: &Effect) -> bool {
+    matches!(effect, Effect::SetState { .. } | Effect::DeleteState { .. } | Effect::Event { .. })
 }
 
 /// What a transition does that can answer a proven lock.

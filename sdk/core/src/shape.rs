@@ -1,6 +1,6 @@
 //! What can be checked of a transition without any state: counts, sizes, order, amounts, names.
 
-use crate::{BridgeConfigError, KeySet, KeySetError, OperationKind, Transition};
+use crate::{BridgeConfigError, KeySet, KeySetError, OperationKind, Transition, UpgradeTerms};
 use alloc::vec::Vec;
 use dsm_abi::{AccountId, StateId, Value, limit as abi_limit};
 
@@ -31,6 +31,8 @@ pub mod limit {
     pub const HEADERS_MAX: usize = 8;
     /// Entries of the outbox that one transition may make: two for each operation.
     pub const EMISSIONS_MAX: usize = 32;
+    /// The longest delay of upgrades that a token's terms may name, in ms: ten years. Longer is never.
+    pub const UPGRADE_DELAY_MS_MAX: u64 = 3653 * 24 * 60 * 60 * 1000;
 }
 
 /// Why a transition is malformed.
@@ -185,14 +187,29 @@ impl Transition {
             OperationKind::Publish { .. }
             | OperationKind::Claim { .. }
             | OperationKind::Release { .. }
-            | OperationKind::Execute { .. } => Ok(()),
-            OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt: _ } => {
+            | OperationKind::Execute { .. }
+            | OperationKind::Upgrade { .. } => Ok(()),
+            OperationKind::CreateToken {
+                policies,
+                params,
+                name,
+                symbol,
+                decimals,
+                cap,
+                salt: _,
+                upgrades,
+            } => {
                 field(!policies.is_empty() && policies.len() <= abi_limit::POLICIES_MAX, "policies")?;
                 field(params.len() == policies.len() && params.iter().all(fits), "params")?;
                 field(is_name(name), "name")?;
                 field(is_symbol(symbol), "symbol")?;
                 field(*decimals <= limit::DECIMALS_MAX, "decimals")?;
-                field(*cap != Some(0), "cap")
+                field(*cap != Some(0), "cap")?;
+                let sound = |upgrades: &UpgradeTerms| {
+                    usize::from(upgrades.by) < policies.len()
+                        && (1..=limit::UPGRADE_DELAY_MS_MAX).contains(&upgrades.delay_ms)
+                };
+                field(upgrades.as_ref().is_none_or(sound), "upgrades")
             }
             OperationKind::Transfer { amount, memo, to, token: _ } => {
                 nonzero(*amount)?;
@@ -222,7 +239,8 @@ impl Transition {
     }
 }
 
-fn fits(values: &Vec<Value>) -> bool {
+/// Whether so many values of so many bytes can be the parameters of a policy or the arguments of a method.
+pub(crate) fn fits(values: &Vec<Value>) -> bool {
     values.len() <= abi_limit::VALUES_MAX && dsm_abi::encode(values).len() <= limit::VALUES_BYTES_MAX
 }
 

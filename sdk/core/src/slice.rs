@@ -492,7 +492,9 @@ fn operation_reads(kind: &OperationKind, touched: &mut BTreeSet<Touched>) {
         OperationKind::Mint { token, to, .. } | OperationKind::Transfer { token, to, .. } => {
             touched.extend([Touched::Token(*token), Touched::Account(*to)]);
         }
-        OperationKind::Burn { token, .. } | OperationKind::Invoke { token, .. } => {
+        OperationKind::Burn { token, .. }
+        | OperationKind::Invoke { token, .. }
+        | OperationKind::Upgrade { token, .. } => {
             touched.insert(Touched::Token(*token));
         }
         OperationKind::Claim { credit } => {
@@ -530,7 +532,13 @@ fn evidence_reads(evidence: &EvidenceProof, touched: &mut BTreeSet<Touched>) {
 
 fn effect_reads(effect: &Effect, touched: &mut BTreeSet<Touched>) {
     match effect {
-        Effect::SetState { .. } | Effect::DeleteState { .. } | Effect::Event { .. } | Effect::Emit { .. } => {
+        Effect::SetState { .. }
+        | Effect::DeleteState { .. }
+        | Effect::Event { .. }
+        | Effect::Emit { .. }
+        | Effect::CancelUpgrade { .. } => {}
+        Effect::ScheduleUpgrade { policy, .. } => {
+            touched.insert(Touched::Policy(*policy));
         }
         Effect::CreateHold { owner, beneficiary, .. } => {
             touched.extend([Touched::Account(*owner), Touched::Account(*beneficiary)]);
@@ -554,11 +562,12 @@ fn effect_reads(effect: &Effect, touched: &mut BTreeSet<Touched>) {
 }
 
 impl Ledger {
-    /// The other tokens that the policies of `token` may read. Nothing for a token that does not exist.
+    /// The other tokens that the policies of `token` may read, those included whose upgrade waits. Nothing for a token
+    /// that does not exist.
     pub fn foreign_reads(&self, token: &TokenId) -> BTreeSet<TokenId> {
         let Some(found) = self.token(token) else { return BTreeSet::new() };
-        let indices = (0..=u8::MAX).take(found.terms().policies.len());
-        let reads = indices.filter_map(|index| self.foreign_tokens(found, index).ok()).flatten();
+        let bound = found.bound().iter().chain(found.upgrades().values().map(|upgrade| &upgrade.to));
+        let reads = bound.filter_map(|bound| self.foreign_tokens(bound).ok()).flatten();
         reads.map(|(token, _)| token).filter(|token| *token != TokenId::NONE).collect()
     }
 }

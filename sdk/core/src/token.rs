@@ -13,7 +13,8 @@ use dsm_abi::{AccountId, Digest, PolicyId, TokenId, TokenStateId, TokenView, Tra
 /// The state of one policy of one token: an ordered space of keys and values.
 pub type StateSpace = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a token is, for good.
+/// What a token is, for good. If `upgrades` allows it, other policies than these may judge it by now:
+/// [`Token::bound`].
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct TokenTerms {
     /// The account that created it.
@@ -32,6 +33,37 @@ pub struct TokenTerms {
     pub cap: Option<u128>,
     /// Lets one issuer create several tokens under the same policies.
     pub salt: [u8; 32],
+    /// Who may replace its policies, and how slowly. `None`: nobody ever.
+    pub upgrades: Option<UpgradeTerms>,
+}
+
+/// Who may replace the policies of a token, and how slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct UpgradeTerms {
+    /// The position of the policy that may schedule an upgrade and take it back.
+    pub by: u8,
+    /// How long an upgrade is public before it can be put in force, in ms: 1 to
+    /// [`limit::UPGRADE_DELAY_MS_MAX`](crate::limit::UPGRADE_DELAY_MS_MAX).
+    pub delay_ms: u64,
+}
+
+/// A policy in its place in a token's list.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Bound {
+    /// The policy.
+    pub policy: PolicyId,
+    /// Its parameters, in the order of its description.
+    pub params: Vec<Value>,
+}
+
+/// A policy that is to take a place in a token's list.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Upgrade {
+    /// The policy that comes, with its parameters.
+    pub to: Bound,
+    /// From when on it may be put in force, in ms since the Unix epoch.
+    pub due_ms: u64,
 }
 
 impl TokenTerms {
@@ -60,11 +92,11 @@ pub struct TokenState {
     pub transition: TransitionId,
     /// [`TokenTerms::id`].
     pub terms: Digest,
-    /// The policies, in order.
+    /// The policies that judge it now, in order.
     pub policies: Vec<PolicyId>,
     /// Base units that exist.
     pub supply: u128,
-    /// Root over the policies' states and the frozen accounts.
+    /// Root over the policies' states, the frozen accounts, the upgrades that wait and those in force.
     pub state_root: Digest,
 }
 
@@ -77,12 +109,18 @@ impl TokenState {
 
 /// Stands in place of a policy's index for the accounts that policies froze.
 const FROZEN_SPACE: u8 = 0xff;
+/// The same for upgrades that wait, by position.
+const UPGRADE_SPACE: u8 = 0xfe;
+/// The same for policies that took the place of others, by position.
+const BOUND_SPACE: u8 = 0xfd;
 
 /// A token at its head.
 #[derive(Debug, Clone)]
 pub struct Token {
     pub(crate) state: TokenState,
     pub(crate) terms: Arc<TokenTerms>,
+    pub(crate) bound: Vec<Bound>,
+    pub(crate) upgrades: BTreeMap<u8, Upgrade>,
     pub(crate) spaces: Vec<Arc<StateSpace>>,
     pub(crate) frozen: BTreeSet<AccountId>,
     pub(crate) leaves: Trie<Compact>,
@@ -101,7 +139,16 @@ impl Token {
             state_root: Digest::default(),
         };
         let spaces = terms.policies.iter().map(|_| Arc::default()).collect();
-        Token { state, terms: Arc::new(terms), spaces, frozen: BTreeSet::new(), leaves: Trie::default() }
+        let bound = terms.policies.iter().zip(&terms.params);
+        Token {
+            state,
+            bound: bound.map(|(policy, params)| Bound { policy: *policy, params: params.clone() }).collect(),
+            terms: Arc::new(terms),
+            upgrades: BTreeMap::new(),
+            spaces,
+            frozen: BTreeSet::new(),
+            leaves: Trie::default(),
+        }
     }
 
     /// The head's content.
@@ -117,6 +164,16 @@ impl Token {
     /// What the token is, for good.
     pub fn terms(&self) -> &Arc<TokenTerms> {
         &self.terms
+    }
+
+    /// The policies that judge it now, in order.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// The upgrades that wait, by the position that they are for.
+    pub fn upgrades(&self) -> &BTreeMap<u8, Upgrade> {
+        &self.upgrades
     }
 
     /// The state of the policy at `index`.
@@ -154,6 +211,30 @@ impl Token {
                 space.remove(&key);
             }
         }
+    }
+
+    /// Schedules an upgrade, or takes it back.
+    pub(crate) fn set_upgrade(&mut self, index: u8, upgrade: Option<Upgrade>) {
+        let leaf_key = state_key(UPGRADE_SPACE, &[index]);
+        match upgrade {
+            Some(upgrade) => {
+                self.leaves.insert(leaf_key.0, hash(tag::STATE_VALUE, &[&encode(&upgrade)]));
+                self.upgrades.insert(index, upgrade);
+            }
+            None => {
+                self.leaves.remove(&leaf_key.0);
+                self.upgrades.remove(&index);
+            }
+        }
+    }
+
+    /// Puts the scheduled upgrade of `index` in force, if there is one.
+    pub(crate) fn upgrade(&mut self, index: u8) {
+        let Some(Upgrade { to, .. }) = self.upgrades.get(&index).cloned() else { return };
+        self.set_upgrade(index, None);
+        self.leaves.insert(state_key(BOUND_SPACE, &[index]).0, hash(tag::STATE_VALUE, &[&encode(&to)]));
+        self.state.policies[usize::from(index)] = to.policy;
+        self.bound[usize::from(index)] = to;
     }
 
     pub(crate) fn set_frozen(&mut self, account: AccountId, frozen: bool) {

@@ -1,6 +1,8 @@
 //! Transitions: what accounts sign to move their chains forward, and the ids that follow from the bytes.
 
-use crate::{Advance, BridgeConfig, EvidenceProof, FinalHeader, KeySet, SignedBy, hash, limit, tag};
+use crate::{
+    Advance, BridgeConfig, EvidenceProof, FinalHeader, KeySet, SignedBy, UpgradeTerms, hash, limit, tag,
+};
 use alloc::{string::String, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dsm_abi::{
@@ -71,7 +73,7 @@ pub enum OperationKind {
         /// The key that signed the package.
         author: KeyId,
     },
-    /// Creates a token bound to policies for good.
+    /// Creates a token bound to policies: for good, unless its terms allow upgrades.
     CreateToken {
         /// One to [`dsm_abi::limit::POLICIES_MAX`] published policies; all must accept every operation.
         policies: Vec<PolicyId>,
@@ -87,6 +89,8 @@ pub enum OperationKind {
         cap: Option<u128>,
         /// Lets one issuer create several tokens under the same policies.
         salt: [u8; 32],
+        /// Who may replace its policies, and how slowly. `None`: nobody ever.
+        upgrades: Option<UpgradeTerms>,
     },
     /// Creates units.
     Mint {
@@ -181,6 +185,14 @@ pub enum OperationKind {
         lane: u32,
         /// At most [`dsm_abi::limit::EMIT_BYTES_MAX`] bytes.
         payload: Vec<u8>,
+    },
+    /// Puts a scheduled upgrade in force. Anybody may once it is due; the incoming policy must accept the state that
+    /// it finds. No other operation of the transition concerns the token.
+    Upgrade {
+        /// The token.
+        token: TokenId,
+        /// The position of the policy that is replaced.
+        policy_index: u8,
     },
 }
 

@@ -270,6 +270,7 @@ pub(crate) fn verify_move(
         | OperationKind::Revoke
         | OperationKind::Publish { .. }
         | OperationKind::CreateToken { .. }
+        | OperationKind::Upgrade { .. }
         | OperationKind::Mint { .. }
         | OperationKind::Burn { .. }
         | OperationKind::Transfer { .. }
