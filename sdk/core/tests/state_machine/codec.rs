@@ -10,7 +10,7 @@ use dsm_abi::{
 use dsm_core::{
     Accepted, AccountProof, Attestation, CheckpointSignature, Entry, EvidenceProof, Genesis, HashPreimage,
     Operation, OperationKind, Signature, SignedCheckpoint, SignedObservation, SignedTransition, Transition,
-    limit,
+    UpgradeTerms, limit,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -80,6 +80,10 @@ fn hold_kind() -> impl Strategy<Value = HoldKind> {
 fn operation() -> impl Strategy<Value = Operation> {
     let values = || prop::collection::vec(value(), 0..3);
     let ends = || prop::option::of(any::<u64>());
+    let upgrades = || {
+        let terms = (any::<u8>(), any::<u64>());
+        prop::option::of(terms.prop_map(|(by, delay_ms)| UpgradeTerms { by, delay_ms }))
+    };
     let kind = prop_oneof![
         id().prop_map(|id| OperationKind::CreateAccount {
             genesis: Genesis { network: NetworkId(id), keys: key_set("k"), salt: id }
@@ -94,8 +98,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             module: Digest(id),
             author: KeyId(id)
         }),
-        (id(), values(), ".{0,6}", any::<u8>(), prop::option::of(any::<u128>())).prop_map(
-            |(id, params, name, decimals, cap)| OperationKind::CreateToken {
+        (id(), values(), ".{0,6}", any::<u8>(), prop::option::of(any::<u128>()), upgrades()).prop_map(
+            |(id, params, name, decimals, cap, upgrades)| OperationKind::CreateToken {
                 policies: vec![PolicyId(id)],
                 params: vec![params],
                 symbol: name.clone(),
@@ -103,6 +107,7 @@ fn operation() -> impl Strategy<Value = Operation> {
                 decimals,
                 cap,
                 salt: id,
+                upgrades,
             }
         ),
         (id(), any::<u128>(), bytes()).prop_map(|(id, amount, memo)| OperationKind::Transfer {
@@ -126,6 +131,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         (id(), any::<u8>(), ".{0,6}", values()).prop_map(|(id, policy_index, method, args)| {
             OperationKind::Invoke { token: TokenId(id), policy_index, method, args }
         }),
+        (id(), any::<u8>())
+            .prop_map(|(id, policy_index)| OperationKind::Upgrade { token: TokenId(id), policy_index }),
     ];
     (id(), kind).prop_map(|(actor, kind)| Operation { actor: AccountId(actor), kind })
 }

@@ -15,4 +15,5 @@ mod regressions;
 mod rounds;
 mod shown;
 mod tries;
+mod upgrades;
 mod world;

@@ -2,9 +2,10 @@
 //! one child per parent, all or nothing; and at the end a replay that equals the live state byte for byte.
 
 use crate::world::{
-    FastSignatures, Native, Refused, World, effects, fingerprint, invoke, key_set, sign_as, transfer,
+    FastSignatures, Native, Refused, UPGRADE_DELAY_MS, WATCH, World, effects, fingerprint, invoke, key_set,
+    policy, sign_as, transfer,
 };
-use dsm_abi::{AccountId, Digest, Effect, HoldKind, NetworkId, StateId, TokenId};
+use dsm_abi::{AccountId, Digest, Effect, HoldKind, NetworkId, StateId, TokenId, Value};
 use dsm_core::{Ledger, Operation, OperationKind, RecordError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ enum Kind {
     Release(u8),
     Execute(u8),
     Effect { token: u8, effect: u8, to: u8, amount: u128 },
+    Upgrade { token: u8, index: u8 },
     Rotate,
     Precommit(u8),
     Fault,
@@ -62,6 +64,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         4 => (n(), n(), n(), amount()).prop_map(|(token, effect, to, amount)| {
             Kind::Effect { token, effect, to, amount }
         }),
+        1 => (n(), n()).prop_map(|(token, index)| Kind::Upgrade { token, index }),
         1 => Just(Kind::Rotate),
         1 => n().prop_map(Kind::Precommit),
         1 => Just(Kind::Fault),
@@ -146,7 +149,7 @@ impl Run {
                 effects(
                     token,
                     index,
-                    &[match effect % 10 {
+                    &[match effect % 12 {
                         0 => Effect::SetState { key: vec![*effect], value: amount.to_le_bytes().to_vec() },
                         1 => Effect::DeleteState { key: vec![effect.wrapping_sub(1)] },
                         2 => Effect::CreateHold { owner: actor, beneficiary: to, amount, kind, expires_ms },
@@ -157,9 +160,19 @@ impl Run {
                         6 => Effect::Unfreeze { account: to },
                         7 => Effect::Mint { to, amount },
                         8 => Effect::Burn { from: actor, amount },
+                        9 => Effect::ScheduleUpgrade {
+                            policy_index: effect / 12 % 3,
+                            policy: policy(WATCH),
+                            params: vec![Value::U128(amount)],
+                            due_ms: self.world.time_ms + UPGRADE_DELAY_MS,
+                        },
+                        10 => Effect::CancelUpgrade { policy_index: effect / 12 % 3 },
                         _ => Effect::Transfer { from: actor, to, amount },
                     }],
                 )
+            }
+            Kind::Upgrade { token: t, index } => {
+                OperationKind::Upgrade { token: token(*t), policy_index: index % 3 }
             }
             Kind::Rotate => OperationKind::RotateKeys { keys: key_set(&format!("{}", self.world.log.len())) },
             Kind::Precommit(ms) => OperationKind::Precommit {

@@ -50,6 +50,8 @@ const SHAPE_ERRORS: usize = 11;
 const ADMIT_ERRORS: usize = 12;
 /// What only a bridge brings about; its rows stand in the tests of bridges.
 const BRIDGES: usize = usize::MAX;
+/// What only an upgrade brings about; its rows stand in the tests of upgrades.
+const UPGRADES: usize = usize::MAX;
 
 /// A new variant does not compile until it has a number here, and then the test asks for its row.
 fn refusal_index(refusal: &Refusal) -> usize {
@@ -89,6 +91,7 @@ fn refusal_index(refusal: &Refusal) -> usize {
         Refusal::Fault { .. } => 32,
         Refusal::NoVerdict(_) => 33,
         Refusal::Conservation(_) => 34,
+        Refusal::NoUpgrade { .. } | Refusal::UpgradeNotDue { .. } | Refusal::UpgradeNotAlone(_) => UPGRADES,
         Refusal::UnknownBridge(_)
         | Refusal::BridgeExists(_)
         | Refusal::BridgeFrozen(_)

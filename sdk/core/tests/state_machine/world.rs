@@ -11,7 +11,7 @@ use dsm_abi::{
 use dsm_core::{
     Accepted, AdmitError, Applied, Genesis, Judge, Judgement, KeyDirectory, KeyEntry, KeySet, Ledger,
     NetworkGenesis, NoVerdict, Operation, OperationKind, PublicKey, Recovery, Refusal, SignKind, Signature,
-    SignedBy, SignedTransition, StateSpace, TokenTerms, Transition, hash, signing_message,
+    SignedBy, SignedTransition, StateSpace, TokenTerms, Transition, UpgradeTerms, hash, signing_message,
 };
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -113,6 +113,11 @@ pub(crate) const TOLL: &str = "toll";
 pub(crate) const PREMINT: &str = "premint";
 /// Writes down the foreign balances that it is shown.
 pub(crate) const PEEK: &str = "peek";
+/// Refuses transfers above its parameter. Takes over state under keys of its own, but none that holds `sealed`; with a
+/// parameter of 0 it wants a unit for that, with the largest it fails.
+pub(crate) const HEIR: &str = "heir";
+/// How long an upgrade of copper waits.
+pub(crate) const UPGRADE_DELAY_MS: u64 = 40;
 /// Is in no node's possession.
 pub(crate) const ABSENT: &str = "absent";
 
@@ -127,6 +132,7 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: PREMINT, params: &[("amount", ValueType::U128)], behaviour: premint },
     Package { name: PEEK, params: &[("other", ValueType::Token)], behaviour: peek },
+    Package { name: HEIR, params: &[("limit", ValueType::U128)], behaviour: heir },
 ];
 
 const ACCEPT: Judgement = Judgement::Accept(Vec::new());
@@ -161,6 +167,43 @@ fn watch(input: &Input, _: &StateSpace, _: &[Arc<StateSpace>]) -> Result<Judgeme
     Ok(match &input.legs[usize::from(input.leg)].action {
         Action::Mint { amount, .. } | Action::Transfer { amount, .. } if *amount > limit => {
             denied(7, "above the limit")
+        }
+        _ => ACCEPT,
+    })
+}
+
+fn heir(input: &Input, state: &StateSpace, _: &[Arc<StateSpace>]) -> Result<Judgement, NoVerdict> {
+    let Value::U128(limit) = input.params[0] else { return Ok(Judgement::Fault("params".into())) };
+    let leg = &input.legs[usize::from(input.leg)];
+    Ok(match &leg.action {
+        Action::Upgrade { .. } if state.contains_key(b"sealed".as_slice()) => denied(9, "sealed"),
+        Action::Upgrade { .. } if limit == 0 => {
+            Judgement::Accept(vec![Effect::Mint { to: leg.actor, amount: 1 }])
+        }
+        Action::Upgrade { .. } if limit == u128::MAX => Judgement::Fault("trap".into()),
+        Action::Upgrade { .. } => {
+            let moved = state.iter().flat_map(|(key, value)| {
+                let new = [b"heir/".as_slice(), key].concat();
+                [
+                    Effect::DeleteState { key: key.clone() },
+                    Effect::SetState { key: new, value: value.clone() },
+                ]
+            });
+            Judgement::Accept(moved.collect())
+        }
+        Action::Create => {
+            let (policy_index, due_ms) = (input.policy_index, u64::MAX);
+            let params = input.params.clone();
+            Judgement::Accept(vec![Effect::ScheduleUpgrade {
+                policy_index,
+                policy: policy(HEIR),
+                params,
+                due_ms,
+            }])
+        }
+        Action::Transfer { amount, .. } if *amount > limit => denied(7, "above the limit"),
+        Action::Invoke { policy_index, .. } if *policy_index == input.policy_index => {
+            denied(404, "unknown method")
         }
         _ => ACCEPT,
     })
@@ -298,7 +341,7 @@ pub(crate) struct World {
     pub(crate) gold: TokenId,
     /// [`SCRIPT`] and [`WATCH`] with limit 5,000, cap 10,000; Alice has 500.
     pub(crate) silver: TokenId,
-    /// [`TOLL`] of 1 to root, [`SCRIPT`], [`COUNTER`]; Alice has 300.
+    /// [`TOLL`] of 1 to root, [`SCRIPT`], [`COUNTER`]; Alice has 300. The second may schedule upgrades.
     pub(crate) copper: TokenId,
     pub(crate) entropy: u64,
 }
@@ -333,7 +376,9 @@ impl World {
         world.silver =
             world.create("SILVER", &[(SCRIPT, vec![]), (WATCH, vec![Value::U128(5_000)])], Some(10_000));
         let toll = vec![Value::Account(world.root), Value::U128(1)];
-        world.copper = world.create("COPPER", &[(TOLL, toll), (SCRIPT, vec![]), (COUNTER, vec![])], None);
+        let upgrades = Some(UpgradeTerms { by: 1, delay_ms: UPGRADE_DELAY_MS });
+        let policies = [(TOLL, toll), (SCRIPT, vec![]), (COUNTER, vec![])];
+        world.copper = world.create_with("COPPER", &policies, upgrades);
         for (token, amount) in [(world.gold, 1_000), (world.silver, 500), (world.copper, 300)] {
             let mint = OperationKind::Mint { token, to: world.alice, amount };
             world.accept(&[world.root, world.alice], world.ops(world.root, vec![mint]));
@@ -362,6 +407,19 @@ impl World {
         cap: Option<u128>,
     ) -> TokenId {
         let kind = creation(symbol, policies, cap);
+        let token = token_of(self.root, &kind);
+        self.accept(&[self.root], self.ops(self.root, vec![kind]));
+        token
+    }
+
+    /// Creates a token of root's whose policies may be replaced.
+    pub(crate) fn create_with(
+        &mut self,
+        symbol: &str,
+        policies: &[(&str, Vec<Value>)],
+        upgrades: Option<UpgradeTerms>,
+    ) -> TokenId {
+        let kind = upgradable(symbol, policies, upgrades);
         let token = token_of(self.root, &kind);
         self.accept(&[self.root], self.ops(self.root, vec![kind]));
         token
@@ -496,12 +554,27 @@ pub(crate) fn creation(symbol: &str, policies: &[(&str, Vec<Value>)], cap: Optio
         decimals: 2,
         cap,
         salt: hash("test-salt", &[symbol.as_bytes()]).0,
+        upgrades: None,
     }
+}
+
+/// The same of a token whose policies may be replaced.
+pub(crate) fn upgradable(
+    symbol: &str,
+    policies: &[(&str, Vec<Value>)],
+    terms: Option<UpgradeTerms>,
+) -> OperationKind {
+    let mut kind = creation(symbol, policies, None);
+    if let OperationKind::CreateToken { upgrades, .. } = &mut kind {
+        *upgrades = terms;
+    }
+    kind
 }
 
 /// The token that `kind` creates for `issuer`.
 pub(crate) fn token_of(issuer: AccountId, kind: &OperationKind) -> TokenId {
-    let OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt } = kind else {
+    let OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt, upgrades } = kind
+    else {
         panic!("creates no token");
     };
     let terms = TokenTerms {
@@ -513,6 +586,7 @@ pub(crate) fn token_of(issuer: AccountId, kind: &OperationKind) -> TokenId {
         decimals: *decimals,
         cap: *cap,
         salt: *salt,
+        upgrades: *upgrades,
     };
     terms.token()
 }
