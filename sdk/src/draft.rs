@@ -14,7 +14,7 @@ use dsm_core::{
     Advance, Attestation, BridgeConfig, Credential, CredentialPresentation, EvidenceProof, EvmLockProof,
     FinalHeader, Genesis, KeyEntry, KeySet, ObservationStatement, Operation, OperationKind, PublicKey,
     ShapeError, SignKind, Signature, SignedObservation, SignedTransition, TokenTerms, Transition,
-    block_message, claims_tree, signing_message,
+    UpgradeTerms, block_message, claims_tree, signing_message,
 };
 use dsm_crypto::{SignError, Signer};
 
@@ -305,8 +305,10 @@ impl NewToken {
     ) -> NewToken {
         let (policies, params) = policies.into_iter().unzip();
         let (name, symbol) = (name.to_owned(), symbol.to_owned());
-        let (decimals, cap, salt) = (0, None, [0; 32]);
-        NewToken { terms: TokenTerms { issuer, policies, params, name, symbol, decimals, cap, salt } }
+        let (decimals, cap, salt, upgrades) = (0, None, [0; 32], None);
+        NewToken {
+            terms: TokenTerms { issuer, policies, params, name, symbol, decimals, cap, salt, upgrades },
+        }
     }
 
     /// Sets the decimal places of the display unit.
@@ -330,6 +332,14 @@ impl NewToken {
         self
     }
 
+    /// Lets the policy at position `by` replace the token's policies, each time after `delay_ms` that everybody can
+    /// see pass. A token without it keeps its policies for good.
+    #[must_use]
+    pub fn upgrades(mut self, by: u8, delay_ms: u64) -> NewToken {
+        self.terms.upgrades = Some(UpgradeTerms { by, delay_ms });
+        self
+    }
+
     /// The id that the token will have.
     pub fn token(&self) -> TokenId {
         self.terms.token()
@@ -337,8 +347,9 @@ impl NewToken {
 
     /// The operation that creates it.
     pub fn operation(self) -> OperationKind {
-        let TokenTerms { issuer: _, policies, params, name, symbol, decimals, cap, salt } = self.terms;
-        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt }
+        let TokenTerms { issuer: _, policies, params, name, symbol, decimals, cap, salt, upgrades } =
+            self.terms;
+        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt, upgrades }
     }
 }
 

@@ -36,7 +36,7 @@ impl Histogram {
 }
 
 /// The words for the kinds of operations, in the order of [`OperationKind`].
-const OPERATIONS: [&str; 19] = [
+const OPERATIONS: [&str; 20] = [
     "create_account",
     "rotate_keys",
     "precommit",
@@ -56,6 +56,7 @@ const OPERATIONS: [&str; 19] = [
     "advance_bridge",
     "convict_bridge",
     "emit",
+    "upgrade",
 ];
 
 /// Operations of accepted transitions, by kind.
@@ -84,6 +85,7 @@ impl Operations {
             OperationKind::AdvanceBridge { .. } => 16,
             OperationKind::ConvictBridge { .. } => 17,
             OperationKind::Emit { .. } => 18,
+            OperationKind::Upgrade { .. } => 19,
         };
         count(&self.0[place]);
     }

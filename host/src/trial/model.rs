@@ -14,6 +14,7 @@ use dsm_core::{
 use dsm_sdk::cases::{
     Came, CaseFile, CaseText, Condition, FuzzText, LegText, Names, Resolver, StepText, Toml, World,
 };
+use dsm_sdk::draft::NewToken;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -164,6 +165,7 @@ impl<'a> Model<'a> {
             decimals: start.token.as_ref().and_then(|token| token.decimals).unwrap_or(2),
             cap: cap.map(|cap| Resolver::new(&about, &names, &empty)?.amount(cap)).transpose()?,
             salt: [0; 32],
+            upgrades: None,
         };
         let token = terms.token();
         names.bind_token("token", token);
@@ -189,9 +191,7 @@ impl<'a> Model<'a> {
         let issuer = model.member(issuer_name(&fuzz, &model.members))?.clone();
         let publish = OperationKind::Publish { policy, module: Digest::default(), author: KeyId::default() };
         model.founds(&mut play, &issuer, publish)?;
-        let TokenTerms { policies, params, name, symbol, decimals, cap, salt, .. } = terms;
-        let create = OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt };
-        model.founds(&mut play, &issuer, create)?;
+        model.founds(&mut play, &issuer, NewToken { terms }.operation())?;
         for (number, step) in fuzz.setup.iter().flatten().enumerate() {
             match model.step(&mut play, step)? {
                 Stepped::Accepted => {}
@@ -341,7 +341,8 @@ impl<'a> Model<'a> {
             | Action::Claim { .. }
             | Action::Release { .. }
             | Action::Execute { .. }
-            | Action::Other => {
+            | Action::Other
+            | Action::Upgrade { .. } => {
                 return Err(format!("{act:?} is nothing that a step of a sequence does"));
             }
         }))

@@ -3,13 +3,14 @@
 use crate::api::{
     Amount, BridgeConfigView, CreditView, FieldView, Hex, PolicyCid, TokenStateView, ValueView,
 };
+use crate::draft::NewToken;
 use dsm_abi::{
     AccountId, BridgeId, CreditId, Digest, Effect, Hold, HoldId, HoldKind, KeyId, NetworkId, PolicyId,
     StateId, Suite, TokenId, TransitionId, Value,
 };
 use dsm_core::{
     Accepted, AccountState, EvidenceProof, Genesis, KeyEntry, KeySet, Operation, OperationKind,
-    PolicyEffects, PublicKey, Signature, SignedObservation,
+    PolicyEffects, PublicKey, Signature, SignedObservation, UpgradeTerms,
 };
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +146,7 @@ pub enum OperationKindView {
         decimals: u8,
         cap: Option<Amount>,
         salt: Digest,
+        upgrades: Option<UpgradeTerms>,
     },
     /// Created units.
     Mint { token: TokenId, to: AccountId, amount: Amount },
@@ -170,6 +172,8 @@ pub enum OperationKindView {
     ConvictBridge { bridge: BridgeId },
     /// Appended an entry to the outbox.
     Emit { lane: u32, payload: Hex },
+    /// Put a scheduled upgrade in force.
+    Upgrade { token: TokenId, policy_index: u8 },
 }
 
 impl From<&Operation> for OperationView {
@@ -191,7 +195,7 @@ fn kind_view(operation: &Operation) -> OperationKindView {
         OperationKind::Publish { policy, module, author } => {
             View::Publish { policy: PolicyCid(policy), module, author }
         }
-        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt } => {
+        OperationKind::CreateToken { policies, params, name, symbol, decimals, cap, salt, upgrades } => {
             View::CreateToken {
                 token: token_of(operation.actor, policies.clone(), salt),
                 policies: policies.into_iter().map(PolicyCid).collect(),
@@ -201,6 +205,7 @@ fn kind_view(operation: &Operation) -> OperationKindView {
                 decimals,
                 cap: cap.map(Amount),
                 salt: Digest(salt),
+                upgrades,
             }
         }
         OperationKind::Mint { token, to, amount } => View::Mint { token, to, amount: Amount(amount) },
@@ -225,12 +230,13 @@ fn kind_view(operation: &Operation) -> OperationKindView {
         }
         OperationKind::ConvictBridge { bridge, .. } => View::ConvictBridge { bridge },
         OperationKind::Emit { lane, payload } => View::Emit { lane, payload: Hex(payload) },
+        OperationKind::Upgrade { token, policy_index } => View::Upgrade { token, policy_index },
     }
 }
 
 fn token_of(issuer: AccountId, policies: Vec<PolicyId>, salt: [u8; 32]) -> TokenId {
-    let (name, symbol) = (String::new(), String::new());
-    dsm_core::TokenTerms { issuer, policies, params: Vec::new(), name, symbol, decimals: 0, cap: None, salt }
+    NewToken::new(issuer, "", "", policies.into_iter().map(|policy| (policy, Vec::new())).collect())
+        .salt(salt)
         .token()
 }
 
@@ -288,6 +294,10 @@ pub enum EffectView {
     Transfer { from: AccountId, to: AccountId, amount: Amount },
     /// Appended an entry to the outbox.
     Emit { lane: u32, payload: Hex },
+    /// Scheduled another policy for a position of the token's list.
+    ScheduleUpgrade { policy_index: u8, policy: PolicyCid, params: Vec<ValueView>, due_ms: u64 },
+    /// Took a scheduled upgrade back.
+    CancelUpgrade { policy_index: u8 },
 }
 
 impl From<&Effect> for EffectView {
@@ -310,6 +320,11 @@ impl From<&Effect> for EffectView {
                 EffectView::Transfer { from, to, amount: Amount(amount) }
             }
             Effect::Emit { lane, payload } => EffectView::Emit { lane, payload: Hex(payload) },
+            Effect::ScheduleUpgrade { policy_index, policy, params, due_ms } => {
+                let (policy, params) = (PolicyCid(policy), values(params));
+                EffectView::ScheduleUpgrade { policy_index, policy, params, due_ms }
+            }
+            Effect::CancelUpgrade { policy_index } => EffectView::CancelUpgrade { policy_index },
         }
     }
 }
