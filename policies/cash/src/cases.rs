@@ -4,7 +4,8 @@ use crate::{DAY_MS, Denied, Outflow, outflow_key};
 use alloc::{vec, vec::Vec};
 use dsm_policy::bench::{Case, START_MS, Scene, TOKEN, account, key, sets};
 use dsm_policy::{
-    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, Refused, TokenId, Value,
+    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, PolicyId, Refused, TokenId,
+    Value,
 };
 
 const ALICE: AccountId = account(1);
@@ -15,7 +16,7 @@ const TODAY: u64 = START_MS / DAY_MS;
 
 /// Every acceptance and every denial of the policy.
 pub fn cases() -> Vec<Case> {
-    [creation(), authority(), payments(), days(), escrow(), queries()].concat()
+    [creation(), succession(), authority(), payments(), days(), escrow(), queries()].concat()
 }
 
 fn terms(authorities: &[u8], threshold: u64, transfer_max: u128, daily_max: u128) -> Scene {
@@ -52,6 +53,23 @@ fn creation() -> Vec<Case> {
         create(terms(&[1], 2, 0, 0)).refuses("an unreachable threshold", Denied::BadTerms),
         create(terms(&[1, 1], 1, 0, 0)).refuses("one key twice", Denied::BadTerms),
         create(Scene::new(vec![Value::Text("x".into())])).refuses("a text for keys", Refused::BadParameters),
+    ]
+}
+
+/// It takes the place of another policy, most likely of itself with other keys or limits.
+fn succession() -> Vec<Case> {
+    let succeed =
+        |scene: Scene| scene.leg(BOB, Action::Upgrade { policy_index: 0, from: PolicyId([0xf0; 32]) });
+    let before = || currency().state(outflow_key(ALICE), &Outflow { day: TODAY, paid: 500 });
+    let foreign = || currency().state(outflow_key(ALICE), &1_u64);
+    vec![
+        succeed(before()).accepts("succeed itself", vec![]),
+        succeed(foreign()).accepts("succeed any policy", vec![]),
+        succeed(terms(&[1], 2, 0, 0)).refuses("succeed with an unreachable threshold", Denied::BadTerms),
+        before().leg(ALICE, pay(501)).refuses("what was paid that day counts on", Denied::OverDailyLimit),
+        foreign()
+            .leg(ALICE, pay(501))
+            .accepts("what is no outflow does not count, and is replaced", paid(TODAY, 501)),
     ]
 }
 

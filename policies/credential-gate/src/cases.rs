@@ -4,7 +4,9 @@ use crate::{Denied, Standing, revoked_key, standing_key};
 use alloc::{string::String, vec, vec::Vec};
 use dsm_policy::abi::Evidence;
 use dsm_policy::bench::{Case, ISSUER, START_MS, Scene, TOKEN, account, deletes, key, sets};
-use dsm_policy::{AccountId, Action, CreditId, Digest, Fields, Hold, HoldId, HoldKind, Refused, Value, text};
+use dsm_policy::{
+    AccountId, Action, CreditId, Digest, Fields, Hold, HoldId, HoldKind, PolicyId, Refused, Value, text,
+};
 
 const ALICE: AccountId = account(1);
 const BOB: AccountId = account(2);
@@ -15,7 +17,7 @@ const END_MS: u64 = START_MS + 86_400_000;
 
 /// Every acceptance and every denial of the policy.
 pub fn cases() -> Vec<Case> {
-    [creation(), movements(), admission(), register()].concat()
+    [creation(), succession(), movements(), admission(), register()].concat()
 }
 
 fn terms(issuers: Vec<AccountId>, schema: &str) -> Scene {
@@ -27,11 +29,11 @@ fn token() -> Scene {
 }
 
 fn admitted() -> Standing {
-    Standing::Admitted { issuer: 0, serial: SERIAL, expires_ms: END_MS }
+    Standing::Admitted { issuer: BANK, serial: SERIAL, expires_ms: END_MS }
 }
 
 fn both() -> Scene {
-    let bob = Standing::Admitted { issuer: 1, serial: Digest([0xb0; 32]), expires_ms: END_MS };
+    let bob = Standing::Admitted { issuer: OTHER_BANK, serial: Digest([0xb0; 32]), expires_ms: END_MS };
     token().state(standing_key(ALICE), &admitted()).state(standing_key(BOB), &bob)
 }
 
@@ -49,6 +51,37 @@ fn creation() -> Vec<Case> {
             .refuses("a long schema", Denied::BadTerms),
         create(Scene::new(vec![])).refuses("no parameters", Refused::BadParameters),
         token().leg(ALICE, Action::Other).refuses("an action without a rule", Refused::UnsupportedAction),
+    ]
+}
+
+/// It takes the place of another policy, most likely of itself with other issuers.
+fn succession() -> Vec<Case> {
+    let succeed =
+        |scene: Scene| scene.leg(BOB, Action::Upgrade { policy_index: 0, from: PolicyId([0xf0; 32]) });
+    let pay = |scene: Scene| scene.leg(ALICE, Action::Transfer { to: BOB, amount: 10, bilateral: false });
+    let under = |issuers| {
+        let bob = Standing::Admitted { issuer: OTHER_BANK, serial: SERIAL, expires_ms: END_MS };
+        terms(issuers, "kyc/1").state(standing_key(ALICE), &admitted()).state(standing_key(BOB), &bob)
+    };
+    let neighbour = AccountId([[3; 31].as_slice(), &[4]].concat().try_into().expect("32 bytes"));
+    vec![
+        succeed(both()).accepts("succeed a gate", vec![]),
+        succeed(token().state(standing_key(ALICE), &1_u64)).accepts("succeed any policy", vec![]),
+        succeed(terms(vec![], "kyc/1")).refuses("succeed without an issuer", Denied::BadTerms),
+        pay(under(vec![OTHER_BANK, BANK])).accepts("issuers in another order vouch for the same", vec![]),
+        pay(under(vec![OTHER_BANK])).refuses("the actor's issuer is trusted no more", Denied::NotAdmitted),
+        pay(under(vec![BANK])).refuses("the other end's issuer is trusted no more", Denied::NotAdmitted),
+        pay(under(vec![OTHER_BANK, BANK]).state(revoked_key(BANK, SERIAL), &START_MS))
+            .refuses("revoked by an issuer that has moved", Denied::Revoked),
+        pay(under(vec![neighbour, OTHER_BANK]))
+            .refuses("an issuer of almost the same name vouches for nobody", Denied::NotAdmitted),
+        pay(both().state(standing_key(ALICE), &1_u64))
+            .refuses("what is not a standing admits nobody", Denied::NotAdmitted),
+        token()
+            .state(standing_key(ALICE), &1_u64)
+            .invoke(ALICE, "admit", vec![])
+            .evidence(credential(BANK, ALICE, "kyc/1", END_MS))
+            .accepts("a credential replaces it", vec![sets(standing_key(ALICE), &admitted())]),
     ]
 }
 
@@ -93,8 +126,9 @@ fn movements() -> Vec<Case> {
             leg(only_bob).refuses(&case("the actor not admitted"), Denied::NotAdmitted),
             leg(both().at(END_MS - 1)).accepts(&case("in the last millisecond of the credential"), vec![]),
             leg(both().at(END_MS)).refuses(&case("after the credential"), Denied::Expired),
-            leg(both().state(revoked_key(0, SERIAL), &START_MS)).refuses(&case("revoked"), Denied::Revoked),
-            leg(both().state(revoked_key(1, SERIAL), &START_MS))
+            leg(both().state(revoked_key(BANK, SERIAL), &START_MS))
+                .refuses(&case("revoked"), Denied::Revoked),
+            leg(both().state(revoked_key(OTHER_BANK, SERIAL), &START_MS))
                 .accepts(&case("another issuer revoked the same serial"), vec![]),
             leg(both().state(standing_key(BOB), &Standing::Barred)).refuses(&case("barred"), Denied::Barred),
         ]);
@@ -117,7 +151,7 @@ fn admission() -> Vec<Case> {
     let shows = |evidence| token().invoke(ALICE, "admit", vec![]).evidence(evidence);
     let good = || credential(BANK, ALICE, "kyc/1", END_MS);
     let preimage = Evidence::HashPreimage { algorithm: 0, digest: SERIAL, preimage: vec![1, 2, 3] };
-    let second = Standing::Admitted { issuer: 1, serial: SERIAL, expires_ms: END_MS };
+    let second = Standing::Admitted { issuer: OTHER_BANK, serial: SERIAL, expires_ms: END_MS };
     vec![
         shows(good()).accepts("a good credential", vec![sets(standing_key(ALICE), &admitted())]),
         shows(credential(OTHER_BANK, ALICE, "kyc/1", END_MS))
@@ -132,7 +166,7 @@ fn admission() -> Vec<Case> {
         shows(credential(BANK, ALICE, "kyc/2", END_MS)).refuses("another schema", Denied::NoCredential),
         shows(credential(BANK, ALICE, "kyc/1", START_MS)).refuses("an expired credential", Denied::Expired),
         shows(good())
-            .state(revoked_key(0, SERIAL), &START_MS)
+            .state(revoked_key(BANK, SERIAL), &START_MS)
             .refuses("a revoked credential", Denied::Revoked),
         shows(good())
             .state(standing_key(ALICE), &Standing::Barred)
@@ -160,7 +194,7 @@ fn register() -> Vec<Case> {
     vec![
         token()
             .invoke(OTHER_BANK, "revoke", serial())
-            .accepts("revocation by an issuer", vec![sets(revoked_key(1, SERIAL), &START_MS)]),
+            .accepts("revocation by an issuer", vec![sets(revoked_key(OTHER_BANK, SERIAL), &START_MS)]),
         token().invoke(ALICE, "revoke", serial()).refuses("revocation by a stranger", Denied::NotIssuer),
         admin().invoke(ALICE, "bar", bob()).accepts("bar", vec![sets(standing_key(BOB), &Standing::Barred)]),
         token().invoke(ALICE, "bar", bob()).refuses("bar by a stranger", Denied::NotAdmin),

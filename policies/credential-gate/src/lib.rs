@@ -6,14 +6,17 @@
 //! Receiving, sending, claiming and pledging need both ends in the register. Three things stay open so that
 //! nobody is locked in: releasing a hold, destroying one's own units, and minting by the token's issuer, who
 //! need not be a holder.
+//!
+//! Its place can be taken by itself with other issuers: the register names issuers by account, so nobody's standing
+//! changes hands, and who was vouched for by an issuer that is trusted no more is not admitted.
 #![no_std]
 extern crate alloc;
 
 use alloc::{string::String, vec::Vec};
 use dsm_policy::{
     AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute,
-    Fields, Key, KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure,
-    policy,
+    Fields, Key, KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, Upgrade, View, borsh,
+    ensure, policy,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -62,7 +65,7 @@ pub enum Standing {
     /// It showed a credential.
     Admitted {
         /// The position of the credential's issuer in the terms.
-        issuer: u8,
+        issuer: AccountId,
         /// The credential's serial.
         serial: Digest,
         /// When the credential ends, in ms since the Unix epoch.
@@ -73,6 +76,8 @@ pub enum Standing {
 }
 
 /// The issuer's position is stored in one byte, and a revocation's key is a prefix, that byte and the serial.
+/// A key has 64 bytes: 248 of an account's 256 bits still tell any two apart.
+const ISSUER_BYTES: usize = 31;
 const ISSUERS_MAX: usize = 32;
 const SCHEMA_BYTES_MAX: usize = 64;
 
@@ -80,8 +85,8 @@ pub(crate) fn standing_key(account: AccountId) -> Key {
     Key::new(b'a').account(account)
 }
 
-pub(crate) fn revoked_key(issuer: u8, serial: Digest) -> Key {
-    Key::new(b'r').bytes(&[issuer]).digest(serial)
+pub(crate) fn revoked_key(issuer: AccountId, serial: Digest) -> Key {
+    Key::new(b'r').bytes(&issuer.0[..ISSUER_BYTES]).digest(serial)
 }
 
 #[policy(
@@ -92,15 +97,17 @@ pub(crate) fn revoked_key(issuer: u8, serial: Digest) -> Key {
 )]
 impl CredentialGate {
     fn create(&self, _: &mut Context<'_>) -> Outcome {
-        let count = self.issuers.len();
-        let distinct = (1..count).all(|i| !self.issuers[..i].contains(&self.issuers[i]));
-        let schema = (1..=SCHEMA_BYTES_MAX).contains(&self.schema.len());
-        ensure((1..=ISSUERS_MAX).contains(&count) && distinct && schema, Denied::BadTerms)
+        self.check_terms()
+    }
+
+    /// Takes over from any policy: what is not a standing of this form admits nobody.
+    fn upgrade(&self, _: &mut Context<'_>, _: Upgrade) -> Outcome {
+        self.check_terms()
     }
 
     fn mint(&self, context: &mut Context<'_>, mint: Mint) -> Outcome {
-        holder_or_issuer(context, context.actor(), "actor")?;
-        holder(context, mint.to, "to")
+        self.holder_or_issuer(context, context.actor(), "actor")?;
+        self.holder(context, mint.to, "to")
     }
 
     fn burn(&self, _: &mut Context<'_>, _: Burn) -> Outcome {
@@ -108,18 +115,18 @@ impl CredentialGate {
     }
 
     fn transfer(&self, context: &mut Context<'_>, transfer: Transfer) -> Outcome {
-        holder(context, context.actor(), "actor")?;
-        holder(context, transfer.to, "to")
+        self.holder(context, context.actor(), "actor")?;
+        self.holder(context, transfer.to, "to")
     }
 
     fn claim(&self, context: &mut Context<'_>, claim: Claim) -> Outcome {
-        holder(context, context.actor(), "actor")?;
-        holder_or_issuer(context, claim.from, "from")
+        self.holder(context, context.actor(), "actor")?;
+        self.holder_or_issuer(context, claim.from, "from")
     }
 
     fn hold(&self, context: &mut Context<'_>, hold: NewHold) -> Outcome {
-        holder(context, context.actor(), "actor")?;
-        holder(context, hold.beneficiary, "beneficiary")
+        self.holder(context, context.actor(), "actor")?;
+        self.holder(context, hold.beneficiary, "beneficiary")
     }
 
     fn release(&self, _: &mut Context<'_>, _: Release) -> Outcome {
@@ -127,8 +134,8 @@ impl CredentialGate {
     }
 
     fn execute(&self, context: &mut Context<'_>, execute: Execute) -> Outcome {
-        holder(context, execute.hold.owner, "owner")?;
-        holder(context, execute.hold.beneficiary, "beneficiary")
+        self.holder(context, execute.hold.owner, "owner")?;
+        self.holder(context, execute.hold.beneficiary, "beneficiary")
     }
 
     /// Enters the acting account into the register on the strength of a credential about it that comes along.
@@ -136,17 +143,15 @@ impl CredentialGate {
     fn admit(&self, context: &mut Context<'_>) -> Outcome {
         let account = context.actor();
         let state = context.state();
-        ensure(state.get(standing_key(account)) != Some(Standing::Barred), Denied::Barred)?;
+        ensure(standing_of(&state, account) != Some(Standing::Barred), Denied::Barred)?;
         let mut refusal = Denied::NoCredential;
         let mut found = None;
         for credential in context.credentials() {
-            let Some(issuer) = self.issuers.iter().position(|issuer| *issuer == credential.issuer) else {
-                continue;
-            };
-            if credential.subject != account || credential.schema != self.schema {
+            let trusted = self.issuers.contains(&credential.issuer);
+            if !trusted || credential.subject != account || credential.schema != self.schema {
                 continue;
             }
-            let (issuer, serial, expires_ms) = (issuer as u8, credential.serial, credential.expires_ms);
+            let (issuer, serial, expires_ms) = (credential.issuer, credential.serial, credential.expires_ms);
             if expires_ms <= context.time_ms() {
                 refusal = Denied::Expired;
             } else if state.has(revoked_key(issuer, serial)) {
@@ -165,10 +170,9 @@ impl CredentialGate {
     #[method]
     fn revoke(&self, context: &mut Context<'_>, serial: Digest) -> Outcome {
         let actor = context.actor();
-        let issuer = self.issuers.iter().position(|issuer| *issuer == actor);
-        let issuer = issuer.ok_or_else(|| Denied::NotIssuer.field("actor"))?;
+        ensure(self.issuers.contains(&actor), Denied::NotIssuer.field("actor"))?;
         let now = context.time_ms();
-        context.set(revoked_key(issuer as u8, serial), &now);
+        context.set(revoked_key(actor, serial), &now);
         Ok(())
     }
 
@@ -184,7 +188,7 @@ impl CredentialGate {
     #[method]
     fn unbar(&self, context: &mut Context<'_>, account: AccountId) -> Outcome {
         self.administered(context)?;
-        let standing = context.state().get(standing_key(account));
+        let standing = standing_of(&context.state(), account);
         ensure(standing == Some(Standing::Barred), Denied::NotBarred)?;
         context.delete(standing_key(account));
         Ok(())
@@ -193,8 +197,8 @@ impl CredentialGate {
     /// Whether an account may take part now, and the end of its credential in ms since the Unix epoch (0 if none).
     #[query]
     fn standing(&self, view: &View<'_>, account: AccountId) -> Fields {
-        let verdict = check(&view.state(), view.time_ms(), account);
-        let expires_ms = match view.state().get(standing_key(account)) {
+        let verdict = self.check(&view.state(), view.time_ms(), account);
+        let expires_ms = match standing_of(&view.state(), account) {
             Some(Standing::Admitted { expires_ms, .. }) => expires_ms,
             Some(Standing::Barred) | None => 0,
         };
@@ -205,36 +209,49 @@ impl CredentialGate {
             .with("expires_ms", expires_ms)
     }
 
+    fn check_terms(&self) -> Outcome {
+        let count = self.issuers.len();
+        let distinct = (1..count).all(|i| !self.issuers[..i].contains(&self.issuers[i]));
+        let schema = (1..=SCHEMA_BYTES_MAX).contains(&self.schema.len());
+        ensure((1..=ISSUERS_MAX).contains(&count) && distinct && schema, Denied::BadTerms)
+    }
+
+    fn holder_or_issuer(&self, context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
+        if account == context.token().issuer { Ok(()) } else { self.holder(context, account, field) }
+    }
+
+    fn holder(&self, context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
+        self.check(&context.state(), context.time_ms(), account).map_err(|denied| {
+            let hint = if denied == Denied::Barred {
+                "an administrator ends a bar with `unbar`"
+            } else {
+                "the account calls `admit` with a credential of the required schema that is in force"
+            };
+            Deny::from(denied).field(field).hint(hint)
+        })
+    }
+
+    fn check(&self, state: &State<'_>, time_ms: u64, account: AccountId) -> Result<(), Denied> {
+        let (issuer, serial, expires_ms) = match standing_of(state, account).ok_or(Denied::NotAdmitted)? {
+            Standing::Barred => return Err(Denied::Barred),
+            Standing::Admitted { issuer, serial, expires_ms } => (issuer, serial, expires_ms),
+        };
+        if !self.issuers.contains(&issuer) {
+            return Err(Denied::NotAdmitted);
+        }
+        if expires_ms <= time_ms {
+            return Err(Denied::Expired);
+        }
+        if state.has(revoked_key(issuer, serial)) { Err(Denied::Revoked) } else { Ok(()) }
+    }
+
     fn administered(&self, context: &Context<'_>) -> Outcome {
         let hint = "let one of the administrators' keys sign";
         ensure(context.signed_by_keys(&self.admins) > 0, Denied::NotAdmin.field("signers").hint(hint))
     }
 }
 
-fn holder_or_issuer(context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
-    if account == context.token().issuer { Ok(()) } else { holder(context, account, field) }
-}
-
-fn holder(context: &Context<'_>, account: AccountId, field: &str) -> Outcome {
-    check(&context.state(), context.time_ms(), account).map_err(|denied| {
-        let hint = if denied == Denied::Barred {
-            "an administrator ends a bar with `unbar`"
-        } else {
-            "the account calls `admit` with a credential of the required schema that is in force"
-        };
-        Deny::from(denied).field(field).hint(hint)
-    })
-}
-
-/// Whether `account` is in the register with a credential that is in force.
-fn check(state: &State<'_>, time_ms: u64, account: AccountId) -> Result<(), Denied> {
-    match state.get(standing_key(account)) {
-        None => Err(Denied::NotAdmitted),
-        Some(Standing::Barred) => Err(Denied::Barred),
-        Some(Standing::Admitted { expires_ms, .. }) if expires_ms <= time_ms => Err(Denied::Expired),
-        Some(Standing::Admitted { issuer, serial, .. }) if state.has(revoked_key(issuer, serial)) => {
-            Err(Denied::Revoked)
-        }
-        Some(Standing::Admitted { .. }) => Ok(()),
-    }
+/// Something else than a standing, which a policy before this one may have left here, admits nobody.
+fn standing_of(state: &State<'_>, account: AccountId) -> Option<Standing> {
+    Standing::try_from_slice(&state.bytes(standing_key(account))?).ok()
 }

@@ -4,7 +4,8 @@ use crate::{Denied, PAUSED};
 use alloc::{string::String, vec, vec::Vec};
 use dsm_policy::bench::{Case, START_MS, Scene, TOKEN, account, deletes, key, sets};
 use dsm_policy::{
-    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, Refused, TokenId, Value,
+    AccountId, Action, CreditId, Effect, Fields, Hold, HoldId, HoldKind, KeyId, PolicyId, Refused, TokenId,
+    Value,
 };
 
 const ALICE: AccountId = account(1);
@@ -13,7 +14,7 @@ const OTHER: TokenId = TokenId([0x0e; 32]);
 
 /// Every acceptance and every denial of the policy.
 pub fn cases() -> Vec<Case> {
-    [creation(), authority(), movements(), methods()].concat()
+    [creation(), succession(), authority(), movements(), methods()].concat()
 }
 
 fn terms(authorities: &[u8], threshold: u64) -> Scene {
@@ -46,6 +47,24 @@ fn creation() -> Vec<Case> {
         wrong_type.leg(ALICE, Action::Create).refuses("a count for keys", Refused::BadParameters),
         short.leg(ALICE, Action::Create).refuses("too few parameters", Refused::BadParameters),
         long.leg(ALICE, Action::Create).refuses("too many parameters", Refused::BadParameters),
+    ]
+}
+
+/// It takes the place of another policy.
+fn succession() -> Vec<Case> {
+    let succeed =
+        |scene: Scene| scene.leg(BOB, Action::Upgrade { policy_index: 0, from: PolicyId([0xf0; 32]) });
+    vec![
+        succeed(token()).accepts("succeed a policy without state", vec![]),
+        succeed(token().state(b"l\0", &[1_u64; 9]).state(b"pa", &7_u8))
+            .accepts("what other policies keep is not looked at", vec![]),
+        succeed(token().state(PAUSED, &START_MS)).accepts("a pause goes on", vec![]),
+        succeed(token().state(PAUSED, &1_u32)).refuses("a pause that is too short", Denied::BadState),
+        succeed(token().state(PAUSED, &1_u128)).refuses("a pause that is too long", Denied::BadState),
+        succeed(terms(&[1], 1)).accepts("other authorities", vec![]),
+        succeed(terms(&[1, 2], 3)).refuses("succeed with an unreachable threshold", Denied::BadTerms),
+        succeed(terms(&[1, 1], 2)).refuses("succeed with one key twice", Denied::BadTerms),
+        succeed(Scene::new(vec![])).refuses("succeed without parameters", Refused::BadParameters),
     ]
 }
 

@@ -3,13 +3,16 @@
 //! New units need the signatures of `threshold` distinct authority keys. The same quorum can pause the token in
 //! an emergency and freeze single accounts. While the token is paused nothing moves, but pledges may still be
 //! released, because a release moves no units. A holder may always destroy its own units unless paused.
+//!
+//! It can take the place of any policy: of the state that it finds it reads the pause and nothing else, so that a
+//! token that is paused stays paused.
 #![no_std]
 extern crate alloc;
 
 use alloc::vec::Vec;
 use dsm_policy::{
     AccountId, Action, Burn, Claim, Context, Denials, Deny, Execute, Fields, Key, KeyId, Mint, NewHold,
-    Outcome, Params, Release, Transfer, View, ensure, math, policy, text,
+    Outcome, Params, Release, Transfer, Upgrade, View, ensure, math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -41,6 +44,8 @@ pub enum Denied {
     BadTerms = 103,
     /// The token is not paused.
     NotPaused = 104,
+    /// What the policy would take over as the beginning of a pause is not a time.
+    BadState = 105,
 }
 
 /// Present while the token is paused; the value is the time it began, in ms since the Unix epoch.
@@ -55,10 +60,14 @@ const AUTHORITIES_MAX: usize = 32;
 )]
 impl Fungible {
     fn create(&self, _: &mut Context<'_>) -> Outcome {
-        let count = self.authorities.len();
-        let distinct = (1..count).all(|i| !self.authorities[..i].contains(&self.authorities[i]));
-        let reachable = (1..=count as u64).contains(&self.threshold);
-        ensure(count <= AUTHORITIES_MAX && distinct && reachable, Denied::BadTerms)
+        self.check_terms()
+    }
+
+    /// Takes over from any policy that left no pause, or one as this policy keeps it.
+    fn upgrade(&self, context: &mut Context<'_>, _: Upgrade) -> Outcome {
+        self.check_terms()?;
+        let since = context.state().bytes(PAUSED);
+        ensure(since.is_none_or(|since| since.len() == size_of::<u64>()), Denied::BadState)
     }
 
     /// All mints of the transition count together against the limit.
@@ -143,6 +152,13 @@ impl Fungible {
     fn paused(&self, view: &View<'_>) -> Fields {
         let since: Option<u64> = view.state().get(PAUSED);
         Fields::new().with("paused", since.is_some()).with("since_ms", since.unwrap_or(0))
+    }
+
+    fn check_terms(&self) -> Outcome {
+        let count = self.authorities.len();
+        let distinct = (1..count).all(|i| !self.authorities[..i].contains(&self.authorities[i]));
+        let reachable = (1..=count as u64).contains(&self.threshold);
+        ensure(count <= AUTHORITIES_MAX && distinct && reachable, Denied::BadTerms)
     }
 
     fn authorized(&self, context: &Context<'_>) -> Outcome {

@@ -3,7 +3,10 @@
 use crate::{Change, DELAY_MS_MAX, Denied, Kept, Limit, PAUSED, limit_key};
 use alloc::{vec, vec::Vec};
 use dsm_policy::bench::{Case, ISSUER, START_MS, Scene, TOKEN, account, deletes, key, sets};
-use dsm_policy::{AccountId, Action, CreditId, Fields, Hold, HoldId, HoldKind, KeyId, Refused, Value, text};
+use dsm_policy::{
+    AccountId, Action, CreditId, Digest, Effect, Fields, Hold, HoldId, HoldKind, KeyId, PolicyId, Refused,
+    Value, abi, text,
+};
 
 const ALICE: AccountId = account(1);
 const BOB: AccountId = account(2);
@@ -14,7 +17,8 @@ const SUPPLY_MAX: u128 = 2_000_000;
 
 /// Every acceptance and every denial of the policy.
 pub fn cases() -> Vec<Case> {
-    [creation(), minting(), movements(), scheduling(), delays(), vetoes(), pauses(), queries()].concat()
+    let limits = [creation(), minting(), movements(), scheduling(), delays(), vetoes(), pauses(), queries()];
+    [limits.concat(), upgrades(), upgrade_vetoes(), succession()].concat()
 }
 
 /// Three classes of keys: a class is its keys and its quorum.
@@ -193,7 +197,9 @@ fn scheduling() -> Vec<Case> {
         deciding(token())
             .invoke(ALICE, "schedule", vec![Value::Text("supply_max".into())])
             .refuses("schedule no value", Refused::BadArguments),
-        deciding(token()).invoke(ALICE, "upgrade", vec![]).refuses("upgrade", Refused::UnknownMethod),
+        deciding(token())
+            .invoke(ALICE, "schedul", vec![])
+            .refuses("an unknown method", Refused::UnknownMethod),
     ]
 }
 
@@ -255,6 +261,120 @@ fn pauses() -> Vec<Case> {
         call(guarding(paused()), "unpause").refuses("unpause by guardians", Denied::OwnersMissing),
         call(deciding(token()), "unpause").refuses("unpause what runs", Denied::NotPaused),
         token().leg(ALICE, stranger).accepts("a call of another policy of the token", vec![]),
+    ]
+}
+
+/// The policy that comes, and its parameters.
+const COMES: [u8; 32] = [0xc0; 32];
+
+fn params() -> Vec<Value> {
+    vec![Value::Keys(vec![key(11)]), Value::U64(1), Value::U128(0)]
+}
+
+fn schedule_upgrade(scene: Scene, policy_index: u64, params: Vec<u8>) -> Scene {
+    let args = vec![Value::U64(policy_index), Value::Digest(Digest(COMES)), Value::Bytes(params)];
+    scene.invoke(ALICE, "schedule_upgrade", args)
+}
+
+fn comes(policy_index: u8, params: Vec<Value>, due_ms: u64) -> Vec<Effect> {
+    vec![Effect::ScheduleUpgrade { policy_index, policy: PolicyId(COMES), params, due_ms }]
+}
+
+fn upgrades() -> Vec<Case> {
+    let bytes = || abi::encode(&params());
+    let plain = |scene: Scene| schedule_upgrade(scene, 0, bytes());
+    let delay = u128::from(DELAY_MS);
+    let shortened = || token().state(limit_key(Limit::DelayMs), &kept(delay, Some((1, DUE_MS))));
+    let (cut, longer) = (bytes()[..bytes().len() - 1].to_vec(), [bytes(), vec![0]].concat());
+    let unknown_type = vec![1, 0, 0, 0, 0xff];
+    vec![
+        plain(deciding(token())).accepts("schedule an upgrade", comes(0, params(), DUE_MS)),
+        schedule_upgrade(deciding(token()), 255, bytes())
+            .accepts("an upgrade of the last position", comes(255, params(), DUE_MS)),
+        schedule_upgrade(deciding(token()), 256, bytes())
+            .refuses("an upgrade beyond the last position", Denied::BadUpgrade),
+        schedule_upgrade(deciding(token()), 0, abi::encode(&Vec::<Value>::new()))
+            .accepts("a policy without parameters", comes(0, vec![], DUE_MS)),
+        schedule_upgrade(deciding(token()), 0, vec![])
+            .refuses("parameters that are no list", Denied::BadUpgrade),
+        schedule_upgrade(deciding(token()), 0, cut).refuses("parameters cut short", Denied::BadUpgrade),
+        schedule_upgrade(deciding(token()), 0, longer)
+            .refuses("parameters with a byte too many", Denied::BadUpgrade),
+        schedule_upgrade(deciding(token()), 0, unknown_type)
+            .refuses("a parameter of no known type", Denied::BadUpgrade),
+        plain(signed(token(), &[11, 12])).refuses("upgrade by owners alone", Denied::OperatorsMissing),
+        plain(signed(token(), &[21, 22])).refuses("upgrade by operators alone", Denied::OwnersMissing),
+        plain(signed(token(), &[11, 21])).refuses("upgrade by one of two owners", Denied::OwnersMissing),
+        plain(guarding(token())).refuses("upgrade by guardians", Denied::OwnersMissing),
+        plain(deciding(token().state(PAUSED, &START_MS)))
+            .accepts("schedule an upgrade while paused", comes(0, params(), DUE_MS)),
+        plain(deciding(shortened().at(DUE_MS - 1)))
+            .accepts("the old delay counts for upgrades too", comes(0, params(), DUE_MS - 1 + DELAY_MS)),
+        plain(deciding(shortened().at(DUE_MS)))
+            .accepts("the new delay from then on", comes(0, params(), DUE_MS + 1)),
+        plain(deciding(token().at(u64::MAX - 1))).accepts(
+            "an upgrade at the end of all time does not overflow (C6)",
+            comes(0, params(), u64::MAX),
+        ),
+        deciding(token())
+            .invoke(
+                ALICE,
+                "schedule_upgrade",
+                vec![Value::U64(0), Value::Text("c0".into()), Value::Bytes(bytes())],
+            )
+            .refuses("an upgrade to a text", Refused::BadArguments),
+    ]
+}
+
+fn upgrade_vetoes() -> Vec<Case> {
+    let veto = |scene: Scene, index| scene.invoke(ALICE, "veto_upgrade", vec![Value::U64(index)]);
+    let cancels = |policy_index| vec![Effect::CancelUpgrade { policy_index }];
+    vec![
+        veto(guarding(token()), 1).accepts("veto an upgrade", cancels(1)),
+        veto(guarding(token()), 255).accepts("veto an upgrade of the last position", cancels(255)),
+        veto(guarding(token()), 256).refuses("veto beyond the last position", Denied::BadUpgrade),
+        veto(guarding(token().state(PAUSED, &START_MS)), 0).accepts("veto while paused", cancels(0)),
+        veto(signed(token(), &[31]), 0).refuses("veto by one guardian", Denied::GuardiansMissing),
+        veto(deciding(token()), 0).refuses("veto by owners and operators", Denied::GuardiansMissing),
+    ]
+}
+
+/// It takes the place of another policy, most likely of itself.
+fn succession() -> Vec<Case> {
+    let succeed =
+        |scene: Scene| scene.leg(BOB, Action::Upgrade { policy_index: 0, from: PolicyId([0xf0; 32]) });
+    let (delay, longest) = (u128::from(DELAY_MS), u128::from(DELAY_MS_MAX));
+    let with_delay = |kept: Kept| succeed(token().state(limit_key(Limit::DelayMs), &kept));
+    let found = |limit, value: &[u64]| succeed(token().state(limit_key(limit), &value));
+    let one = |n: &'static [u8]| (n, 1);
+    let newcomer = terms(one(&[41]), one(&[42]), one(&[43]), 5).state(PAUSED, &START_MS);
+    let changed = kept(7, Some((9, DUE_MS)));
+    vec![
+        succeed(token()).accepts("succeed a policy without state", vec![]),
+        succeed(newcomer.state(limit_key(Limit::TransferMax), &changed))
+            .accepts("other keys, a pause and a change that waits", vec![]),
+        pay(token().state(limit_key(Limit::TransferMax), &kept(7, None)), 8)
+            .refuses("a limit that was changed counts, not the terms'", Denied::OverTransferLimit),
+        succeed(token().state(b"l\x03", &1_u8).state(b"d", &1_u8))
+            .accepts("what other policies keep is not looked at", vec![]),
+        with_delay(kept(longest, Some((1, DUE_MS)))).accepts("the longest delay and the shortest", vec![]),
+        with_delay(kept(1, Some((longest, DUE_MS)))).accepts("the shortest delay and the longest", vec![]),
+        with_delay(kept(0, None)).refuses("a delay of nothing", Denied::BadState),
+        with_delay(kept(longest + 1, None)).refuses("a delay of more than 366 days", Denied::BadState),
+        with_delay(kept(delay, Some((0, DUE_MS)))).refuses("a delay that ends", Denied::BadState),
+        with_delay(kept(delay, Some((longest + 1, DUE_MS))))
+            .refuses("a delay that grows beyond 366 days", Denied::BadState),
+        found(Limit::DelayMs, &[1]).refuses("a delay of another form", Denied::BadState),
+        found(Limit::TransferMax, &[1]).refuses("a transfer limit of another form", Denied::BadState),
+        found(Limit::SupplyMax, &[1]).refuses("a supply limit of another form", Denied::BadState),
+        succeed(token().state(PAUSED, &1_u32)).refuses("a pause of another form", Denied::BadState),
+        succeed(terms(one(&[11]), one(&[21]), (&[31], 2), 1))
+            .refuses("succeed with too high a quorum", Denied::BadTerms),
+        succeed(terms(one(&[11]), one(&[21]), one(&[11]), 1))
+            .refuses("succeed with an owner who is a guardian", Denied::BadTerms),
+        succeed(terms(one(&[11]), one(&[21]), one(&[31]), 0))
+            .refuses("succeed without a delay", Denied::BadTerms),
+        succeed(Scene::new(vec![])).refuses("succeed without parameters", Refused::BadParameters),
     ]
 }
 

@@ -5,15 +5,18 @@
 //! itself. *Guardians* can veto a change until then and pause the token at any time; only owners end a pause. Each
 //! class has its own quorum. The delay is itself a limit of this kind: nobody shortens it quickly.
 //!
-//! Left out on purpose: exchanging the policy of a token. The host has no such operation; a token's policies are
-//! fixed when it is created. What can change is what stands here: three limits, which this policy itself obeys.
+//! The same hands can exchange a policy of the token, this one included, if the token's terms let the policy at this
+//! position do so: owners and operators schedule it, it is public for the delay, guardians can veto it. The host holds
+//! them to the least delay of the token's terms besides. Governance can itself be what comes: `upgrade` takes over the
+//! pause, the limits that were changed and the changes that wait.
 #![no_std]
 extern crate alloc;
 
 use alloc::{string::String, vec::Vec};
 use dsm_policy::{
-    Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Execute, Fields, Key,
-    KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer, View, borsh, ensure, math, policy, text,
+    Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute, Fields,
+    Key, KeyId, Mint, NewHold, Outcome, Params, PolicyId, Release, State, Transfer, Upgrade, Value, View,
+    borsh, ensure, math, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,20 +27,20 @@ pub use cases::cases;
 /// The terms of one token.
 #[derive(Debug, Clone, Params)]
 pub struct Governance {
-    /// The owners' keys, 1 to 16: they decide on limits and end a pause.
+    /// The owners' keys, 1 to 16: they decide on limits and upgrades and end a pause.
     pub owners: Vec<KeyId>,
     /// How many distinct owners must sign, at least 1.
     pub owners_min: u64,
-    /// The operators' keys, 1 to 16: they mint, and decide on limits together with the owners.
+    /// The operators' keys, 1 to 16: they mint, and decide on limits and upgrades together with the owners.
     pub operators: Vec<KeyId>,
     /// How many distinct operators must sign, at least 1.
     pub operators_min: u64,
-    /// The guardians' keys, 1 to 16: they pause the token and veto changes.
+    /// The guardians' keys, 1 to 16: they pause the token and veto changes and upgrades.
     pub guardians: Vec<KeyId>,
     /// How many distinct guardians must sign, at least 1.
     pub guardians_min: u64,
-    /// How long a change waits before it is in force, in ms, at least 1 and at most 366 days; a limit that can
-    /// change.
+    /// How long a change or an upgrade waits before it is in force, in ms, at least 1 and at most 366 days; a limit
+    /// that can change.
     pub delay_ms: u64,
     /// Base units that one transfer or hold may move; 0 sets no limit. A limit that can change.
     pub transfer_max: u128,
@@ -73,6 +76,10 @@ pub enum Denied {
     /// The terms need 1 to 16 keys in each class, none of them twice, quorums between 1 and the number of keys, and a
     /// delay between 1 ms and 366 days.
     BadTerms = 111,
+    /// The position is not one of a list of policies, or the parameters are not an encoded list of values.
+    BadUpgrade = 112,
+    /// The state that the policy would take over is not one that it could have left.
+    BadState = 113,
 }
 
 /// A limit that can change.
@@ -133,17 +140,20 @@ pub(crate) fn limit_key(limit: Limit) -> Key {
 )]
 impl Governance {
     fn create(&self, _: &mut Context<'_>) -> Outcome {
-        let classes = [
-            (&self.owners, self.owners_min),
-            (&self.operators, self.operators_min),
-            (&self.guardians, self.guardians_min),
-        ];
-        let sizes = classes
-            .iter()
-            .all(|(keys, quorum)| keys.len() <= KEYS_MAX && (1..=keys.len() as u64).contains(quorum));
-        let all = classes.map(|(keys, _)| keys.as_slice()).concat();
-        let distinct = (1..all.len()).all(|i| !all[..i].contains(&all[i]));
-        ensure(sizes && distinct && is_delay(self.delay_ms.into()), Denied::BadTerms)
+        self.check_terms()
+    }
+
+    /// Takes over from a policy whose state it can bear, most likely itself with other terms. A limit that was ever
+    /// changed keeps its value and the change that waits; the new terms give the other limits.
+    fn upgrade(&self, context: &mut Context<'_>, _: Upgrade) -> Outcome {
+        self.check_terms()?;
+        let state = context.state();
+        found::<u64>(&state, PAUSED)?;
+        found::<Kept>(&state, limit_key(Limit::TransferMax))?;
+        found::<Kept>(&state, limit_key(Limit::SupplyMax))?;
+        let delay = found::<Kept>(&state, limit_key(Limit::DelayMs))?;
+        let bearable = |kept: Kept| is_delay(kept.value) && kept.change.is_none_or(|to| is_delay(to.value));
+        ensure(delay.is_none_or(bearable), Denied::BadState)
     }
 
     /// All mints of the transition count together against the limit.
@@ -209,8 +219,7 @@ impl Governance {
             let hint = "wait until it is in force, or let the guardians veto it";
             return Err(Denied::ChangeWaits.because(reason).field("limit").hint(hint));
         }
-        let delay = u64::try_from(self.in_force(context, Limit::DelayMs)).unwrap_or(DELAY_MS_MAX);
-        let change = Change { value, due_ms: now.saturating_add(delay) };
+        let change = Change { value, due_ms: self.due_ms(context) };
         context.set(limit_key(limit), &Kept { value: kept.in_force(now), change: Some(change) });
         Ok(())
     }
@@ -225,6 +234,36 @@ impl Governance {
         let hint = "a change that is in force is undone by scheduling another";
         ensure(waits, Denied::NoChange.field("limit").hint(hint))?;
         context.set(limit_key(limit), &Kept { change: None, ..kept });
+        Ok(())
+    }
+
+    /// Schedules another policy for a position of the token's list, to be put in force by anybody once the present
+    /// delay has passed. `params` is the Borsh encoding of the policy's list of values. Needs owners and operators.
+    #[method]
+    fn schedule_upgrade(
+        &self,
+        context: &mut Context<'_>,
+        policy_index: u64,
+        policy: Digest,
+        params: Vec<u8>,
+    ) -> Outcome {
+        self.owners_sign(context)?;
+        self.operators_sign(context)?;
+        let policy_index = position(policy_index)?;
+        let params = Vec::<Value>::try_from_slice(&params).map_err(|_| {
+            let hint = "the Borsh encoding of a list of values, one for each parameter of the policy";
+            Denied::BadUpgrade.field("params").hint(hint)
+        })?;
+        let due_ms = self.due_ms(context);
+        context.schedule_upgrade(policy_index, PolicyId(policy.0), params, due_ms);
+        Ok(())
+    }
+
+    /// Cancels a scheduled upgrade that nobody has put in force yet. Needs guardians.
+    #[method]
+    fn veto_upgrade(&self, context: &mut Context<'_>, policy_index: u64) -> Outcome {
+        self.guardians_sign(context)?;
+        context.cancel_upgrade(position(policy_index)?);
         Ok(())
     }
 
@@ -266,6 +305,20 @@ impl Governance {
         Fields::new().with("paused", since.is_some()).with("since_ms", since.unwrap_or(0))
     }
 
+    fn check_terms(&self) -> Outcome {
+        let classes = [
+            (&self.owners, self.owners_min),
+            (&self.operators, self.operators_min),
+            (&self.guardians, self.guardians_min),
+        ];
+        let sizes = classes
+            .iter()
+            .all(|(keys, quorum)| keys.len() <= KEYS_MAX && (1..=keys.len() as u64).contains(quorum));
+        let all = classes.map(|(keys, _)| keys.as_slice()).concat();
+        let distinct = (1..all.len()).all(|i| !all[..i].contains(&all[i]));
+        ensure(sizes && distinct && is_delay(self.delay_ms.into()), Denied::BadTerms)
+    }
+
     fn owners_sign(&self, context: &Context<'_>) -> Outcome {
         quorum(context, &self.owners, self.owners_min, "owners", Denied::OwnersMissing)
     }
@@ -288,6 +341,12 @@ impl Governance {
                 .hint("move less at a time"));
         }
         Ok(())
+    }
+
+    /// When what is scheduled now is in force.
+    fn due_ms(&self, context: &Context<'_>) -> u64 {
+        let delay = u64::try_from(self.in_force(context, Limit::DelayMs)).unwrap_or(DELAY_MS_MAX);
+        context.time_ms().saturating_add(delay)
     }
 
     fn in_force(&self, context: &Context<'_>, limit: Limit) -> u128 {
@@ -324,6 +383,16 @@ fn named(word: &str) -> Result<Limit, Deny> {
             Err(Denied::UnknownLimit.field("limit").hint(hint))
         }
     }
+}
+
+fn position(policy_index: u64) -> Result<u8, Deny> {
+    u8::try_from(policy_index).map_err(|_| Denied::BadUpgrade.field("policy_index"))
+}
+
+/// What another policy may have left: bytes that are not a `T` are no fault of this one.
+fn found<T: BorshDeserialize>(state: &State<'_>, key: Key) -> Result<Option<T>, Deny> {
+    let value = state.bytes(key).map(|bytes| T::try_from_slice(&bytes)).transpose();
+    value.map_err(|_| Denied::BadState.because("a value of the state has another form"))
 }
 
 fn is_delay(ms: u128) -> bool {
