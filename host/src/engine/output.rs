@@ -74,6 +74,9 @@ fn check_effects(effects: &[Effect]) -> Result<(), Fault> {
             Effect::Emit { payload, .. } => {
                 within(payload.len(), limit::EMIT_BYTES_MAX, "an outbox entry is too long")?;
             }
+            Effect::ScheduleUpgrade { params, .. } => {
+                within(params.len(), limit::VALUES_MAX, "an upgrade has too many parameters")?;
+            }
             Effect::CreateHold { .. }
             | Effect::ExtendHold { .. }
             | Effect::ReleaseHold { .. }
@@ -82,7 +85,8 @@ fn check_effects(effects: &[Effect]) -> Result<(), Fault> {
             | Effect::Unfreeze { .. }
             | Effect::Mint { .. }
             | Effect::Burn { .. }
-            | Effect::Transfer { .. } => {}
+            | Effect::Transfer { .. }
+            | Effect::CancelUpgrade { .. } => {}
         }
     }
     within(writes, limit::STATE_WRITES_MAX, "too many writes")

@@ -316,5 +316,12 @@ pub fn words_of_effect(effect: &Effect) -> String {
         Effect::Emit { lane, payload } => {
             format!("puts {} bytes into lane {lane} of the outbox", payload.len())
         }
+        Effect::ScheduleUpgrade { policy_index, policy, params, due_ms } => format!(
+            "schedules {policy} with {} parameters for position {policy_index}, due at {due_ms} ms",
+            params.len()
+        ),
+        Effect::CancelUpgrade { policy_index } => {
+            format!("takes back the upgrade that waits for position {policy_index}")
+        }
     }
 }

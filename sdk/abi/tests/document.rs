@@ -268,6 +268,7 @@ fn actions() -> Vec<Action> {
         Action::Execute { hold: holds()[1] },
         Action::Invoke { policy_index: 5, method: "pause".into(), args: values() },
         Action::Other,
+        Action::Upgrade { policy_index: 6, from: PolicyId(id(7)) },
     ]
 }
 
@@ -335,6 +336,8 @@ fn effects() -> Vec<Effect> {
         Effect::Burn { from: account, amount },
         Effect::Transfer { from: account, to: account, amount },
         Effect::Emit { lane: lane::EVM, payload: vec![9] },
+        Effect::ScheduleUpgrade { policy_index: 1, policy: PolicyId(id(10)), params: values(), due_ms: 11 },
+        Effect::CancelUpgrade { policy_index: 12 },
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::abi::{
     AccountId, Action, BridgeId, Digest, Effect, Evidence, Field, ForeignBalance, HoldId, HoldKind, Input,
-    KeyId, Leg, NetworkId, Observation, Party, Signer, TokenId, TokenView, Trust,
+    KeyId, Leg, NetworkId, Observation, Party, PolicyId, Signer, TokenId, TokenView, Trust, Value,
 };
 use crate::run::Host;
 use crate::wire::fault;
@@ -641,6 +641,51 @@ impl<'a> Context<'a> {
     /// into it.
     pub fn emit(&mut self, lane: u32, payload: &[u8]) {
         self.effects.push(Effect::Emit { lane, payload: payload.to_vec() });
+    }
+
+    /// Schedules `policy` with `params` for position `policy_index` of the token's list, which may be this policy's
+    /// own. From `due_ms`, in ms since the Unix epoch, anybody may put it in force; then it must accept the state that
+    /// it finds: [`crate::Upgrade`].
+    ///
+    /// The host refuses the transition with `effect_not_permitted` unless the token's terms name this policy's
+    /// position for upgrades, `due_ms` is at least their delay after [`Context::time_ms`], and nothing waits at the
+    /// position yet: [`Context::cancel_upgrade`] is another transition. It refuses with `unknown_policy_index` a
+    /// position beyond the list, with `policy_missing` a policy that is not published, and with `parameter_count` or
+    /// `bad_parameter` parameters that do not fit the policy's description, whose order they have.
+    ///
+    /// ```
+    /// use dsm_policy::bench::{START_MS, Scene};
+    /// use dsm_policy::{Effect, PolicyId, Value, Verdict};
+    /// let (day_ms, next) = (86_400_000, PolicyId([7; 32]));
+    /// let verdict = Scene::new(vec![]).judge(|context| {
+    ///     let due_ms = context.time_ms() + 7 * day_ms;
+    ///     context.schedule_upgrade(context.policy_index(), next, vec![Value::U64(5)], due_ms);
+    ///     Ok(())
+    /// });
+    /// let params = vec![Value::U64(5)];
+    /// let due_ms = START_MS + 7 * day_ms;
+    /// let scheduled = Effect::ScheduleUpgrade { policy_index: 0, policy: next, params, due_ms };
+    /// assert_eq!(verdict, Verdict::Accept(vec![scheduled]));
+    /// ```
+    pub fn schedule_upgrade(&mut self, policy_index: u8, policy: PolicyId, params: Vec<Value>, due_ms: u64) {
+        self.effects.push(Effect::ScheduleUpgrade { policy_index, policy, params, due_ms });
+    }
+
+    /// Takes the upgrade back that waits for position `policy_index`, due or not. The host refuses the transition with
+    /// `effect_not_permitted` if none waits there, or if the token's terms name another policy's position for
+    /// upgrades.
+    ///
+    /// ```
+    /// use dsm_policy::bench::Scene;
+    /// use dsm_policy::{Effect, Verdict};
+    /// let verdict = Scene::new(vec![]).judge(|context| {
+    ///     context.cancel_upgrade(1);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(verdict, Verdict::Accept(vec![Effect::CancelUpgrade { policy_index: 1 }]));
+    /// ```
+    pub fn cancel_upgrade(&mut self, policy_index: u8) {
+        self.effects.push(Effect::CancelUpgrade { policy_index });
     }
 
     /// Requests new base units for `to`, within the token's cap.

@@ -1,6 +1,6 @@
 //! What each function of a policy is given: one type per action, without what the context already knows.
 
-use crate::abi::{AccountId, CreditId, Hold, HoldKind, Value};
+use crate::abi::{AccountId, CreditId, Hold, HoldKind, PolicyId, Value};
 
 /// New units for `to`.
 ///
@@ -122,6 +122,26 @@ pub struct Release {
 pub struct Execute {
     /// The hold.
     pub hold: Hold,
+}
+
+/// This policy takes the place of another in the token's list, with the parameters of the scheduled upgrade and the
+/// state that the other one left. It may bring that state into its own form, and tell events; the host refuses every
+/// other effect. Without a rule the upgrade is refused, so nobody becomes a successor by accident.
+///
+/// ```
+/// use dsm_policy::{Denials, Outcome, PolicyId, Refused, Upgrade, ensure};
+///
+/// /// The release whose state this one understands.
+/// const BEFORE: PolicyId = PolicyId([0x5b; 32]);
+///
+/// fn rule(upgrade: Upgrade) -> Outcome {
+///     ensure(upgrade.from == BEFORE, Refused::UnsupportedAction.field("upgrade"))
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The policy that it replaces.
+    pub from: PolicyId,
 }
 
 /// A call of a method of another policy of the same token.

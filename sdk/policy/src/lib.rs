@@ -40,11 +40,11 @@ pub use deny::{Denials, Deny, Outcome, Refused, ensure};
 pub use dsm_abi as abi;
 pub use dsm_abi::{
     AccountId, Action, BridgeId, CreditId, Digest, Effect, Evidence, Field, Hold, HoldId, HoldKind, KeyId,
-    Leg, NetworkId, Observation, Party, TokenId, Trust, Value, ValueType, Verdict, import::hash_alg,
-    import::verify_alg, lane,
+    Leg, NetworkId, Observation, Party, PolicyId, TokenId, Trust, Value, ValueType, Verdict,
+    import::hash_alg, import::verify_alg, lane,
 };
 pub use dsm_policy_macros::{Denials, Params, policy};
-pub use leg::{Burn, Claim, Execute, Invoke, Mint, NewHold, Release, Transfer};
+pub use leg::{Burn, Claim, Execute, Invoke, Mint, NewHold, Release, Transfer, Upgrade};
 pub use run::{Params, Policy};
 pub use state::{Key, State};
 pub use text::Piece;

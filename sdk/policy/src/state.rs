@@ -119,9 +119,25 @@ impl<'a> State<'a> {
     }
 
     /// The value at `key` before the transition. Panics, which the host sees as a fault, if the stored bytes
-    /// are not a `T`: only this policy wrote them.
+    /// are not a `T`: this policy wrote them, or took them over.
     pub fn get<T: BorshDeserialize>(&self, key: impl AsRef<[u8]>) -> Option<T> {
         self.host.get(key.as_ref()).map(|bytes| decode(&bytes))
+    }
+
+    /// The stored bytes at `key` before the transition, whatever policy wrote them: what the rule for an upgrade looks
+    /// at, where [`State::get`] would be a fault.
+    ///
+    /// ```
+    /// use dsm_policy::bench::Scene;
+    /// let scene = Scene::new(vec![]).state(b"n", &7_u16);
+    /// scene.judge(|context| {
+    ///     let found = context.state().bytes(b"n");
+    ///     assert_eq!(found.as_deref(), Some(&[7, 0][..]));
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn bytes(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        self.host.get(key.as_ref())
     }
 
     /// Whether `key` had a value before the transition.
@@ -146,6 +162,6 @@ fn decode<T: BorshDeserialize>(bytes: &[u8]) -> T {
     let mut left = bytes;
     match T::deserialize(&mut left) {
         Ok(value) if left.is_empty() => value,
-        _ => fault("only this policy writes its state"),
+        _ => fault("a stored value is not of the type that is read"),
     }
 }

@@ -7,8 +7,8 @@
 use crate::abi::{
     AccountId, Action, Answer, Argument, BridgeId, CreditId, Denial, DenialCode, Description, Digest, Effect,
     Evidence, EvidenceKind, Field, ForeignBalance, ForeignRead, ForeignTarget, Hold, HoldId, HoldKind, Input,
-    KeyId, Leg, Method, NetworkId, Observation, Parameter, Party, SignedKey, Signer, TokenId, TokenView,
-    Trust, Value, ValueType, Verdict, ViewInput,
+    KeyId, Leg, Method, NetworkId, Observation, Parameter, Party, PolicyId, SignedKey, Signer, TokenId,
+    TokenView, Trust, Value, ValueType, Verdict, ViewInput,
 };
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
@@ -142,7 +142,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(AccountId BridgeId CreditId Digest HoldId KeyId NetworkId TokenId);
+ids!(AccountId BridgeId CreditId Digest HoldId KeyId NetworkId PolicyId TokenId);
 
 macro_rules! structs {
     ($($name:ident { $($field:ident),* })*) => {$(
@@ -222,6 +222,7 @@ enums! {
         7 Execute { hold }
         8 Invoke { policy_index, method, args }
         9 Other {}
+        10 Upgrade { policy_index, from }
     }
     HoldKind { 0 Pledge {} 1 Lien {} 2 Lock {} 3 Escrow {} }
     Evidence {
@@ -281,6 +282,8 @@ enums! {
         10 Burn { from, amount }
         11 Transfer { from, to, amount }
         12 Emit { lane, payload }
+        13 ScheduleUpgrade { policy_index, policy, params, due_ms }
+        14 CancelUpgrade { policy_index }
     }
     EvidenceKind { 0 Credential {} 1 HashPreimage {} 2 Attestation {} 3 BridgeProof {} 4 OracleRound {} }
     ForeignTarget { 0 Token { inner: 0 } 1 Parameter { inner: 0 } }
@@ -413,6 +416,7 @@ mod tests {
             Action::Execute { hold: hold(HoldKind::Escrow, Some(u64::MAX)) },
             Action::Invoke { policy_index: 3, method: "pause".into(), args: values() },
             Action::Other,
+            Action::Upgrade { policy_index: 4, from: PolicyId([8; 32]) },
         ]
     }
 
@@ -517,6 +521,13 @@ mod tests {
             Effect::Burn { from: to, amount },
             Effect::Transfer { from: ISSUER, to, amount },
             Effect::Emit { lane: 1, payload: vec![1, 2, 3] },
+            Effect::ScheduleUpgrade {
+                policy_index: 2,
+                policy: PolicyId([9; 32]),
+                params: values(),
+                due_ms: u64::MAX - 5,
+            },
+            Effect::CancelUpgrade { policy_index: 255 },
         ]));
         let denial = Denial { code: 777, reason: "no".into(), field: "amount".into(), hint: "less".into() };
         agree(&Verdict::Reject(denial.clone()));
@@ -569,6 +580,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "an unknown tag")]
     fn an_unknown_tag_is_a_fault() {
-        read::<Action>(&[10]);
+        read::<Action>(&[11]);
     }
 }

@@ -6,7 +6,7 @@
 mod condition;
 mod read;
 mod text;
-mod time;
+pub mod time;
 mod write;
 
 pub use condition::{Condition, World};
@@ -176,6 +176,7 @@ pub fn word_of(action: &dsm_abi::Action) -> &'static str {
         Action::Execute { .. } => "execute",
         Action::Invoke { .. } => "invoke",
         Action::Other => "other",
+        Action::Upgrade { .. } => "upgrade",
     }
 }
 

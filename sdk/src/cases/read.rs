@@ -7,8 +7,9 @@ use super::text::{
 use super::{Case, Expectation, Wanted, time};
 use dsm_abi::{
     ABI_VERSION, AccountId, Action, BridgeId, Call, CreditId, Description, Digest, Effect, Evidence, Field,
-    ForeignBalance, Hold, HoldId, HoldKind, Input, KeyId, Leg, NetworkId, Observation, Party, SignedKey,
-    Signer, StateMap, TokenId, TokenView, Trust, Value, ValueType, ViewInput, encode, import::hash_alg,
+    ForeignBalance, Hold, HoldId, HoldKind, Input, KeyId, Leg, NetworkId, Observation, Party, PolicyId,
+    SignedKey, Signer, StateMap, TokenId, TokenView, Trust, Value, ValueType, ViewInput, encode,
+    import::hash_alg,
 };
 use std::collections::BTreeMap;
 use toml::Value as Toml;
@@ -454,6 +455,10 @@ impl<'a> Resolver<'a> {
         self.names.id("digest", text).map(Digest)
     }
 
+    fn policy(&self, text: &str) -> Result<PolicyId, String> {
+        self.names.id("policy", text).map(PolicyId)
+    }
+
     fn hold_id(&self, text: &str) -> Result<HoldId, String> {
         self.names.id("hold", text).map(HoldId)
     }
@@ -627,9 +632,14 @@ impl<'a> Resolver<'a> {
                 let args = args.map_err(|error| format!("args: {error}"))?;
                 Ok(Action::Invoke { policy_index: written.index.unwrap_or(policy_index), method, args })
             }
+            "upgrade" => {
+                unused.but(&["from", "index"])?;
+                let from = self.policy(needed(written.from.as_ref(), "from")?)?;
+                Ok(Action::Upgrade { policy_index: written.index.unwrap_or(policy_index), from })
+            }
             _ => Err(format!(
                 "{act:?} is nothing that a leg does: create, mint, burn, transfer, claim, hold, release, execute, \
-                 invoke, other"
+                 invoke, upgrade, other"
             )),
         }?;
         Ok(Leg {
@@ -693,9 +703,23 @@ impl<'a> Resolver<'a> {
             let payload = written.payload.as_ref().map_or(Ok(Vec::new()), |bytes| self.bytes(bytes))?;
             found.push(Effect::Emit { lane, payload });
         }
+        if let Some(policy_index) = written.schedule_upgrade {
+            // The description of the policy that comes is not at hand, so its parameters state their types.
+            let params =
+                self.values(written.params.as_ref(), &[]).map_err(|error| format!("params: {error}"))?;
+            found.push(Effect::ScheduleUpgrade {
+                policy_index,
+                policy: self.policy(needed(written.policy.as_ref(), "policy")?)?,
+                params,
+                due_ms: self.time(needed(written.due.as_ref(), "due")?)?,
+            });
+        }
+        if let Some(policy_index) = written.cancel_upgrade {
+            found.push(Effect::CancelUpgrade { policy_index });
+        }
         let [effect]: [Effect; 1] = found.try_into().map_err(|_| {
             "an effect is exactly one of set, delete, hold, extend, release, execute, event, freeze, unfreeze, \
-             mint, burn, transfer, emit"
+             mint, burn, transfer, emit, schedule_upgrade, cancel_upgrade"
                 .to_owned()
         })?;
         Ok(effect)

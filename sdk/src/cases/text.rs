@@ -164,7 +164,7 @@ written! {
     struct LegText {
         /// Who acts.
         by: String,
-        /// What: create, mint, burn, transfer, claim, hold, release, execute, invoke, other.
+        /// What: create, mint, burn, transfer, claim, hold, release, execute, invoke, upgrade, other.
         #[serde(rename = "do")]
         act: String,
         /// The token, the judged one if absent.
@@ -177,7 +177,7 @@ written! {
         bilateral: bool,
         /// The credit that is claimed.
         credit: String,
-        /// Who sent it.
+        /// Who sent it; of an upgrade, the policy that is replaced.
         from: String,
         /// Who may end a hold.
         beneficiary: String,
@@ -191,7 +191,7 @@ written! {
         method: String,
         /// Its arguments.
         args: Value,
-        /// The policy that is called, the judged one if absent.
+        /// The policy that is called or takes over, the judged one if absent.
         index: u8,
         /// In a sequence: which of the waiting credits or live holds.
         pick: u64,
@@ -241,6 +241,16 @@ written! {
         to: String,
         /// Appends to this lane of the outbox.
         emit: u32,
+        /// Schedules an upgrade of the policy at this position.
+        schedule_upgrade: u8,
+        /// To this policy.
+        policy: String,
+        /// With these parameters: typed values in order.
+        params: Value,
+        /// Which may be put in force from then on.
+        due: Value,
+        /// Takes the upgrade back that waits for this position.
+        cancel_upgrade: u8,
     }
 
     /// A piece of evidence: one of its fields.

@@ -6,7 +6,7 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 const YEAR_10000_MS: u64 = 253_402_300_800_000;
 
 /// `90s`, `1d`, `250ms`: a span in ms.
-pub(super) fn span(text: &str) -> Option<u64> {
+pub fn span(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -14,7 +14,7 @@ pub(super) fn span(text: &str) -> Option<u64> {
 }
 
 /// The time that `text` names: `2030-01-01T00:00:00Z`, with a fraction of at most three digits.
-pub(super) fn rfc3339(text: &str) -> Option<u64> {
+pub fn rfc3339(text: &str) -> Option<u64> {
     let text = text.strip_suffix('Z')?;
     let (date, clock) = text.split_once('T')?;
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
@@ -40,7 +40,7 @@ pub(super) fn rfc3339(text: &str) -> Option<u64> {
 }
 
 /// How a time is written, if it can be.
-pub(super) fn written(ms: u64) -> Option<String> {
+pub fn written(ms: u64) -> Option<String> {
     if ms >= YEAR_10000_MS {
         return None;
     }

@@ -252,6 +252,9 @@ fn leg(leg: &Leg, judged: [u8; 32]) -> LegText {
             (text.method, text.args) = (Some(method.clone()), Some(values(args)));
             text.index = Some(*policy_index);
         }
+        Action::Upgrade { policy_index, from } => {
+            (text.index, text.from) = (Some(*policy_index), Some(id(&from.0)));
+        }
     }
     text
 }
@@ -283,6 +286,11 @@ fn effect(effect: &Effect) -> EffectText {
             text.to = Some(id(&to.0));
         }
         Effect::Emit { lane, payload } => (text.emit, text.payload) = (Some(*lane), Some(bytes(payload))),
+        Effect::ScheduleUpgrade { policy_index, policy, params, due_ms } => {
+            (text.schedule_upgrade, text.policy) = (Some(*policy_index), Some(id(&policy.0)));
+            (text.params, text.due) = (Some(values(params)), Some(time_text(*due_ms)));
+        }
+        Effect::CancelUpgrade { policy_index } => text.cancel_upgrade = Some(*policy_index),
     }
     text
 }

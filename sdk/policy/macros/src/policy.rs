@@ -29,7 +29,7 @@ struct Call {
 }
 
 /// The actions, with the fields that their functions take.
-pub(crate) const ACTIONS: [(&str, &str, &[&str]); 8] = [
+pub(crate) const ACTIONS: [(&str, &str, &[&str]); 9] = [
     ("create", "Create", &[]),
     ("mint", "Mint", &["to", "amount"]),
     ("burn", "Burn", &["amount"]),
@@ -38,6 +38,7 @@ pub(crate) const ACTIONS: [(&str, &str, &[&str]); 8] = [
     ("hold", "Hold", &["beneficiary", "amount", "kind", "expires_ms"]),
     ("release", "Release", &["hold"]),
     ("execute", "Execute", &["hold"]),
+    ("upgrade", "Upgrade", &["from"]),
 ];
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -97,7 +98,7 @@ fn judge(judged: &[(Ident, Span)], bystander: Option<Span>, methods: &[Call]) ->
         let shown = if variant == "Hold" { format_ident!("NewHold") } else { variant.clone() };
         let shown = quote!(::dsm_policy::#shown { #(#fields: *#fields),* });
         let called = quote_spanned!(*span=> Self::#found(self, context, #shown));
-        quote!(Action::#variant { #(#fields),* } => { #called })
+        quote!(Action::#variant { #(#fields,)* .. } => { #called })
     });
     let bystander = match bystander {
         Some(span) => {
