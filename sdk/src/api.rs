@@ -38,7 +38,7 @@ use dsm_abi::{
 };
 use dsm_core::{
     AccountProof, AccountState, AssetProof, Checkpoint, Credit, EquivocationProof, PolicyRecord,
-    SignedCheckpoint, Status as AccountStatus, TokenProof, TokenState,
+    SignedCheckpoint, Status as AccountStatus, TokenProof, TokenState, UpgradeTerms,
 };
 use serde::{Deserialize, Serialize};
 
@@ -291,11 +291,11 @@ pub struct TokenStateView {
     pub transition: TransitionId,
     /// The digest of the token's terms.
     pub terms: Digest,
-    /// The policies, in order.
+    /// The policies that judge it in this state, in order.
     pub policies: Vec<PolicyCid>,
     /// Base units that exist.
     pub supply: Amount,
-    /// Root over the policies' states and the frozen accounts.
+    /// Root over the policies' states, the frozen accounts, the upgrades that wait and those in force.
     pub state_root: Digest,
 }
 
@@ -314,7 +314,7 @@ impl From<&TokenState> for TokenStateView {
     }
 }
 
-/// A policy that a token is bound to.
+/// A policy that judges a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenPolicyView {
     /// The policy.
@@ -323,6 +323,18 @@ pub struct TokenPolicyView {
     pub name: String,
     /// The token's parameters for it, with the names that its description gives them.
     pub params: Vec<FieldView>,
+}
+
+/// A policy that is to take a place in a token's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingUpgrade {
+    /// The position of the policy that it replaces.
+    pub policy_index: u8,
+    /// The policy that comes, with its parameters.
+    #[serde(flatten)]
+    pub to: TokenPolicyView,
+    /// From when on anybody may put it in force, in ms since the Unix epoch.
+    pub due_ms: u64,
 }
 
 /// A token at its head.
@@ -342,8 +354,12 @@ pub struct TokenInfo {
     pub cap: Option<Amount>,
     /// The salt in the token's id.
     pub salt: Digest,
-    /// The policies that judge it, in order.
+    /// The policies that judge it now, in order.
     pub policies: Vec<TokenPolicyView>,
+    /// Who may replace them, and how slowly. `None`: nobody ever.
+    pub upgrades: Option<UpgradeTerms>,
+    /// The upgrades that wait, by position.
+    pub waiting: Vec<WaitingUpgrade>,
     /// Its head: the digest of `state`.
     pub head: TokenStateId,
     /// The head's content.

@@ -8,13 +8,13 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use dsm_abi::{AccountId, CreditId, PolicyId, TokenId, TransitionId, encode};
-use dsm_core::{Account, Ledger, Token};
+use dsm_core::{Account, Bound, Ledger, Token};
 use dsm_sdk::api::{
     AccountProofView, AccountSummary, AccountView, AccountsPage, Amount, AssetProofView, BalanceView,
     CacheView, CheckpointView, CreditView, EquivocationView, EquivocationsAnswer, FieldView, GenesisView,
     HealthView, HistoryItem, HistoryPage, HoldView, InboxPage, KeySetView, PoliciesPage, PolicyCid,
     PolicyInfo, ReadyView, StatusView, TokenInfo, TokenPolicyView, TokenProofView, TokenStateView,
-    TokenSummary, TokensPage, TransitionView, ViewAnswer, ViewRequest, limit,
+    TokenSummary, TokensPage, TransitionView, ViewAnswer, ViewRequest, WaitingUpgrade, limit,
 };
 use dsm_sdk::package::parse_policy;
 use serde::Deserialize;
@@ -209,19 +209,10 @@ pub(super) async fn token(State(api): State<Api>, Path(text): Path<String>) -> A
 
 fn token_info(ledger: &Ledger, token: TokenId, found: &Token) -> TokenInfo {
     let terms = found.terms();
-    let policies = terms.policies.iter().zip(&terms.params).map(|(policy, params)| {
-        let description = ledger.policy(policy).map(|record| &record.description);
-        let names = description.into_iter().flat_map(|description| &description.params);
-        TokenPolicyView {
-            policy: PolicyCid(*policy),
-            name: description.map(|description| description.name.clone()).unwrap_or_default(),
-            params: names
-                .zip(params)
-                .map(|(param, value)| {
-                    dsm_abi::Field { name: param.name.clone(), value: value.clone() }.into()
-                })
-                .collect(),
-        }
+    let waiting = found.upgrades().iter().map(|(policy_index, upgrade)| WaitingUpgrade {
+        policy_index: *policy_index,
+        to: bound(ledger, &upgrade.to),
+        due_ms: upgrade.due_ms,
     });
     TokenInfo {
         token,
@@ -231,10 +222,25 @@ fn token_info(ledger: &Ledger, token: TokenId, found: &Token) -> TokenInfo {
         issuer: terms.issuer,
         cap: terms.cap.map(Amount),
         salt: dsm_abi::Digest(terms.salt),
-        policies: policies.collect(),
+        policies: found.bound().iter().map(|one| bound(ledger, one)).collect(),
+        upgrades: terms.upgrades,
+        waiting: waiting.collect(),
         head: found.head(),
         state: TokenStateView::from(found.state()),
         time_ms: ledger.time_ms(),
+    }
+}
+
+fn bound(ledger: &Ledger, bound: &Bound) -> TokenPolicyView {
+    let description = ledger.policy(&bound.policy).map(|record| &record.description);
+    let names = description.into_iter().flat_map(|description| &description.params);
+    TokenPolicyView {
+        policy: PolicyCid(bound.policy),
+        name: description.map(|description| description.name.clone()).unwrap_or_default(),
+        params: names
+            .zip(&bound.params)
+            .map(|(param, value)| dsm_abi::Field { name: param.name.clone(), value: value.clone() }.into())
+            .collect(),
     }
 }
 

@@ -125,6 +125,9 @@ fn schemas() -> Value {
     let text = || json!({ "type": "string" });
     let hex = || json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$" });
     let amount = || json!({ "type": "string", "pattern": "^[0-9]+$" });
+    let cid = || json!({ "type": "string", "pattern": "^b[a-z2-7]{58}$" });
+    let fields = || json!({ "type": "array", "items": open(json!({ "name": text(), "value": { "type": "object" } }), &["name", "value"]) });
+    let or_null = |schema: Value| json!({ "anyOf": [schema, { "type": "null" }] });
     let mut schemas = json!({
         "SubmitRequest": closed(json!({ "signed": hex() }), &["signed"]),
         "BatchRequest": closed(json!({ "signed": { "type": "array", "maxItems": 1000, "items": hex() } }), &["signed"]),
@@ -154,6 +157,19 @@ fn schemas() -> Value {
                     "holds": { "type": "array", "items": id() } }),
             &["network", "transition", "position", "log_digest", "time_ms", "durability", "storage_nodes",
               "accounts", "tokens", "credits", "holds"],
+        ),
+        "TokenInfo": open(
+            json!({ "token": id(), "name": text(), "symbol": text(), "decimals": number(), "issuer": id(),
+                    "cap": or_null(amount()), "salt": id(),
+                    "policies": { "type": "array", "description": "The policies that judge it now.", "items": open(
+                        json!({ "policy": cid(), "name": text(), "params": fields() }), &["policy", "name", "params"]) },
+                    "upgrades": or_null(open(json!({ "by": number(), "delay_ms": number() }), &["by", "delay_ms"])),
+                    "waiting": { "type": "array", "description": "Upgrades that anybody may put in force from `due_ms` on.", "items": open(
+                        json!({ "policy_index": number(), "policy": cid(), "name": text(), "params": fields(), "due_ms": number() }),
+                        &["policy_index", "policy", "name", "params", "due_ms"]) },
+                    "head": id(), "state": { "type": "object" }, "time_ms": number() }),
+            &["token", "name", "symbol", "decimals", "issuer", "cap", "salt", "policies", "upgrades", "waiting",
+              "head", "state", "time_ms"],
         ),
     });
     for name in named() {

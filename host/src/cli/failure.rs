@@ -158,6 +158,12 @@ fn from_problem(problem: Box<Problem>) -> Failure {
         (None, "insufficient_funds") => {
             "`dsm account show` lists balances, `dsm inbox` what can be claimed".to_owned()
         }
+        (None, "no_upgrade" | "upgrade_not_due") => {
+            "`dsm token show` tells what waits, and from when on it can be put in force".to_owned()
+        }
+        (None, "upgrade_not_alone") => {
+            "put it in force by a transition of its own: `dsm token upgrade`".to_owned()
+        }
         (None, "under_hold") => {
             "`dsm account show` lists the holds; their beneficiaries can release them".to_owned()
         }

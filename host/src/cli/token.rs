@@ -1,22 +1,23 @@
-//! `dsm token`: create tokens, issue and destroy units, hold and release them, call policies.
+//! `dsm token`: create tokens, issue and destroy units, hold and release them, call policies and replace them.
 
 use super::failure::Failure;
 use super::pay::{amount_words, decimals_of};
 use super::session::{Outcome, Session, SignArgs};
 use super::show::{Show, rows, safe, table};
-use super::values::{parse_amount, parse_value};
+use super::values::{parse_amount, parse_span, parse_value, time_words};
 use super::wallet::{Named, OwnAccount, Wallet};
-use dsm_abi::{Argument, Description, HoldId, HoldKind, Method, PolicyId, TokenId, Value};
+use dsm_abi::{Argument, Description, HoldId, HoldKind, Method, PolicyId, TokenId, Value, ValueType, encode};
 use dsm_core::OperationKind;
-use dsm_sdk::api::{FieldView, TokenInfo, TokenSummary, ValueView, limit};
-use dsm_sdk::client::Client;
+use dsm_sdk::api::{FieldView, TokenInfo, TokenPolicyView, TokenSummary, ValueView, limit};
+use dsm_sdk::cases::time::span_written;
+use dsm_sdk::client::{Client, ClientError};
 use dsm_sdk::draft::NewToken;
 use serde::Serialize;
 
 /// What to do with tokens.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum TokenVerb {
-    /// Create a token bound to published policies, for good
+    /// Create a token bound to published policies: for good, unless --upgrades-by says who may replace them
     Create(Box<CreateArgs>),
     /// Create units; the token's policies say who may
     Mint {
@@ -90,6 +91,46 @@ pub(crate) enum TokenVerb {
         #[command(flatten)]
         call: CallArgs,
     },
+    /// Have the policy that the token names schedule another one in a policy's place
+    ScheduleUpgrade(Box<ScheduleArgs>),
+    /// Put an upgrade in force that is due; anybody may
+    Upgrade {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The account that asks for it, by its name in this wallet
+        #[arg(long = "as", value_name = "ACCOUNT")]
+        account: String,
+        #[command(flatten)]
+        sign: SignArgs,
+    },
+}
+
+/// A policy's place in a token's list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The token: its id, or its name in this wallet
+    token: String,
+    /// The position of the policy that is replaced, from 0
+    #[arg(value_name = "INDEX")]
+    policy_index: u8,
+}
+
+/// Options of `dsm token schedule-upgrade`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScheduleArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// The published policy that comes: its CID, its id or its name in this wallet
+    #[arg(long)]
+    policy: String,
+    /// A parameter of the policy that comes
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// The account that calls, by its name in this wallet
+    #[arg(long = "as", value_name = "ACCOUNT")]
+    account: String,
+    #[command(flatten)]
+    sign: SignArgs,
 }
 
 /// An amount of a token.
@@ -157,6 +198,12 @@ pub(crate) struct CreateArgs {
     /// Units that may ever exist at once: 12 counts base units, 12.50 display units
     #[arg(long)]
     cap: Option<String>,
+    /// The position of the policy, from 0, that may replace the token's policies, this one too [default: none may ever]
+    #[arg(long, value_name = "INDEX", requires = "upgrade_delay")]
+    upgrades_by: Option<u8>,
+    /// How long everybody can see an upgrade before it can be put in force, such as 12h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "upgrades_by")]
+    upgrade_delay: Option<u64>,
     /// Its name in this wallet [default: the symbol in lower case]
     #[arg(long)]
     alias: Option<String>,
@@ -189,6 +236,8 @@ pub(crate) fn run(session: &Session, verb: &TokenVerb) -> Result<(), Failure> {
             session.show(&Listed { tokens: page.tokens, next: page.next })
         }
         TokenVerb::View { call } => view(session, call),
+        TokenVerb::ScheduleUpgrade(args) => schedule_upgrade(session, args),
+        TokenVerb::Upgrade { place, account, sign } => upgrade(session, place, account, sign),
         TokenVerb::Mint { .. }
         | TokenVerb::Burn { .. }
         | TokenVerb::Hold { .. }
@@ -250,9 +299,12 @@ fn operation<'a>(
             let kind = OperationKind::Invoke { token, policy_index, method, args };
             (wallet.own_account(account)?, kind, sign)
         }
-        TokenVerb::Create(_) | TokenVerb::Show { .. } | TokenVerb::List { .. } | TokenVerb::View { .. } => {
-            return Err(Failure::usage("this verb signs nothing"));
-        }
+        TokenVerb::Create(_)
+        | TokenVerb::Show { .. }
+        | TokenVerb::List { .. }
+        | TokenVerb::View { .. }
+        | TokenVerb::ScheduleUpgrade(_)
+        | TokenVerb::Upgrade { .. } => return Err(Failure::usage("this verb has a way of its own")),
     })
 }
 
@@ -319,10 +371,17 @@ fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure> {
     let bound = policies.into_iter().map(|(policy, _)| policy).zip(values).collect();
     let name = args.name.as_deref().unwrap_or(&args.symbol);
     let cap = args.cap.as_deref().map(|text| parse_amount(text, args.decimals)).transpose()?;
-    let new = NewToken::new(own.account, &args.symbol, name, bound)
+    let mut new = NewToken::new(own.account, &args.symbol, name, bound)
         .decimals(args.decimals)
         .cap(cap)
         .salt(Session::random()?);
+    if let (Some(by), Some(delay_ms)) = (args.upgrades_by, args.upgrade_delay) {
+        if usize::from(by) >= args.policies.len() {
+            return Err(Failure::usage(format!("the token has no policy {by}"))
+                .help("--upgrades-by is the position of one of its --policy, from 0"));
+        }
+        new = new.upgrades(by, delay_ms);
+    }
     let token = new.token();
     let alias = args.alias.clone().unwrap_or_else(|| args.symbol.to_ascii_lowercase());
     let outcome = session.sign(&own, &args.sign, |draft| draft.operation(own.account, new.operation()))?;
@@ -397,6 +456,96 @@ fn view(session: &Session, call: &CallArgs) -> Result<(), Failure> {
     session.show(&Answered { token, policy_index, query: call.name.clone(), fields })
 }
 
+/// The method by which a policy that may replace others is asked to.
+const SCHEDULE: &str = "schedule_upgrade";
+
+/// The answer of `schedule-upgrade` and `upgrade`.
+#[derive(Serialize)]
+struct Upgraded {
+    token: TokenId,
+    policy_index: u8,
+    /// From when on it can be put in force; absent once it is, and for what was only signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+impl Show for Upgraded {
+    fn text(&self) -> String {
+        let due = self.due_ms.map(|due_ms| {
+            let place = format!("{} {}", self.token, self.policy_index);
+            let due = time_words(due_ms);
+            format!("due         {due}: from then on anybody may `dsm token upgrade {place}`\n")
+        });
+        format!("{}{}", due.unwrap_or_default(), self.outcome.text())
+    }
+}
+
+fn schedule_upgrade(session: &Session, args: &ScheduleArgs) -> Result<(), Failure> {
+    let (client, wallet) = (session.client()?, session.wallet()?);
+    let (token, policy_index) = (wallet.token_id(&args.place.token)?, args.place.policy_index);
+    let info = client.token(&token)?;
+    let Some(terms) = info.upgrades else {
+        return Err(Failure::usage("the policies of this token are for good")
+            .help("only a token created with --upgrades-by ever gets others"));
+    };
+    if usize::from(policy_index) >= info.policies.len() {
+        return Err(Failure::usage(format!("the token has no policy {policy_index}"))
+            .help("`dsm token show` lists them by their positions, from 0"));
+    }
+    let by = info
+        .policies
+        .get(usize::from(terms.by))
+        .ok_or_else(|| ClientError::Protocol("the token names a policy that it does not have".to_owned()))?;
+    let types = [ValueType::U64, ValueType::Digest, ValueType::Bytes];
+    let fits =
+        |method: &Method| method.name == SCHEDULE && method.args.iter().map(|arg| arg.value_type).eq(types);
+    if !client.policy(&by.policy.0)?.description.methods.iter().any(fits) {
+        let message =
+            format!("{} has no {SCHEDULE} of a position, a policy and its parameters", safe(&by.name));
+        return Err(Failure::usage(message)
+            .help("`dsm policy inspect` lists how it is asked, `dsm token invoke` asks it"));
+    }
+    let policy = wallet.policy_id(&args.policy)?;
+    let incoming = [(policy, client.policy(&policy)?.description)];
+    let values = params(&args.params, &incoming, &wallet)?.concat();
+    let call = vec![
+        Value::U64(policy_index.into()),
+        Value::Digest(dsm_abi::Digest(policy.0)),
+        Value::Bytes(encode(&values)),
+    ];
+    let own = wallet.own_account(&args.account)?;
+    let outcome =
+        session.sign(&own, &args.sign, |draft| draft.invoke(own.account, token, terms.by, SCHEDULE, call))?;
+    let due_ms = match outcome {
+        Outcome::Accepted { .. } => due(&client, &token, policy_index),
+        Outcome::Signed { .. } => None,
+    };
+    session.show(&Upgraded { token, policy_index, due_ms, outcome })
+}
+
+fn upgrade(session: &Session, place: &PlaceArgs, account: &str, sign: &SignArgs) -> Result<(), Failure> {
+    let (client, wallet) = (session.client()?, session.wallet()?);
+    let (token, policy_index) = (wallet.token_id(&place.token)?, place.policy_index);
+    let own = wallet.own_account(account)?;
+    let kind = OperationKind::Upgrade { token, policy_index };
+    let outcome = session.sign(&own, sign, |draft| draft.operation(own.account, kind));
+    let outcome = outcome.map_err(|failure| match due(&client, &token, policy_index) {
+        Some(due_ms) if failure.code == "upgrade_not_due" => {
+            failure.help(format!("it can be put in force from {} on", time_words(due_ms)))
+        }
+        Some(_) | None => failure,
+    })?;
+    session.show(&Upgraded { token, policy_index, due_ms: None, outcome })
+}
+
+/// When the upgrade that waits for this position can be put in force.
+fn due(client: &Client, token: &TokenId, policy_index: u8) -> Option<u64> {
+    let info = client.token(token).ok()?;
+    info.waiting.iter().find(|one| one.policy_index == policy_index).map(|one| one.due_ms)
+}
+
 /// A value in words.
 pub(crate) fn value_words(value: &ValueView) -> String {
     let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
@@ -436,14 +585,40 @@ impl Show for Shown {
             ("cap", info.cap.map_or_else(|| "none".to_owned(), |cap| amount_words(cap, &unit))),
             ("head", format!("{} at height {}", info.head, info.state.height)),
         ];
-        for one in &info.policies {
-            lines.push(("policy", format!("{} {}", safe(&one.name), one.policy)));
-            for param in &one.params {
-                lines.push(("", format!("  {} = {}", safe(&param.name), value_words(&param.value))));
-            }
+        for (index, one) in info.policies.iter().enumerate() {
+            lines.push(("policy", format!("{index} {} {}", safe(&one.name), one.policy)));
+            lines.extend(param_lines(one));
+        }
+        lines.push(("upgrades", upgrades_words(info)));
+        for one in &info.waiting {
+            let due = time_words(one.due_ms);
+            let from = if info.time_ms < one.due_ms { "from" } else { "since" };
+            let words = format!(
+                "policy {} can become {} {}\n{from} {due} on, whoever asks for it",
+                one.policy_index,
+                safe(&one.to.name),
+                one.to.policy
+            );
+            lines.push(("waiting", words));
+            lines.extend(param_lines(&one.to));
         }
         rows(lines)
     }
+}
+
+fn param_lines(policy: &TokenPolicyView) -> impl Iterator<Item = (&'static str, String)> {
+    policy.params.iter().map(|param| ("", format!("  {} = {}", safe(&param.name), value_words(&param.value))))
+}
+
+/// Who may replace the token's policies.
+fn upgrades_words(info: &TokenInfo) -> String {
+    let Some(terms) = info.upgrades else { return "never: these policies are for good".to_owned() };
+    let by = info.policies.get(usize::from(terms.by)).map(|policy| safe(&policy.name)).unwrap_or_default();
+    let delay = span_written(terms.delay_ms);
+    format!(
+        "policy {} ({by}) may replace policies, each at least {delay} after everybody can see it",
+        terms.by
+    )
 }
 
 /// The answer of `list`.

@@ -3,10 +3,12 @@
 use super::failure::{Failure, file_failure};
 use super::session::{Outcome, Session, finish, read_signed, receipt_text};
 use super::show::{Show, rows, short};
+use super::values::time_words;
 use dsm_abi::TransitionId;
 use dsm_core::SignedTransition;
 use dsm_sdk::api::{
-    EvidenceView, OperationKindView, OperationView, ParentView, SignatureView, TransitionView,
+    EffectView, EffectsView, EvidenceView, OperationKindView, OperationView, ParentView, SignatureView,
+    TransitionView,
 };
 use dsm_sdk::receipt::{Durability, Receipt};
 use serde::Serialize;
@@ -122,11 +124,27 @@ impl Show for Shown {
             let count = given.effects.len();
             ("effects", format!("{count} by policy {} of {}", given.policy_index, short(given.token)))
         }));
+        lines.extend(view.effects.iter().flat_map(upgrade_lines));
         lines.extend(view.accounts.iter().map(|state| {
             ("account", format!("{} at height {}, head {}", state.account, state.height, short(state.id())))
         }));
         rows(lines)
     }
+}
+
+/// What a policy asked for that changes who judges from some time on.
+fn upgrade_lines(given: &EffectsView) -> impl Iterator<Item = (&'static str, String)> {
+    let token = short(given.token);
+    given.effects.iter().filter_map(move |effect| match effect {
+        EffectView::ScheduleUpgrade { policy_index, policy, due_ms, .. } => {
+            let due = time_words(*due_ms);
+            Some(("scheduled", format!("policy {policy_index} of {token} can become {policy} from {due} on")))
+        }
+        EffectView::CancelUpgrade { policy_index } => {
+            Some(("taken back", format!("the upgrade of policy {policy_index} of {token}")))
+        }
+        _ => None,
+    })
 }
 
 fn signature_line(one: &SignatureView) -> (&'static str, String) {

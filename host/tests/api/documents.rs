@@ -63,6 +63,8 @@ fn schemas_require_what_the_faces_always_have() {
     let document: Value = serde_json::from_str(&server.client().openapi().unwrap()).unwrap();
     let receipt = server.client().submit(&sign(server.world.transfer(10), &[&server.world.alice])).unwrap();
     assert_eq!(required(&document, "Receipt"), keys(&receipt));
+    let token = server.client().token(&server.world.token).unwrap();
+    assert_eq!(required(&document, "TokenInfo"), keys(&token));
     assert_eq!(required(&document, "Problem"), keys(&Problem::new(404, "Not Found", "not_found", "none")));
     // Every reference leads somewhere.
     let text = document.to_string();

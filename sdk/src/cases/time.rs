@@ -13,6 +13,13 @@ pub fn span(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*ms)
 }
 
+/// How a span is written: in the largest unit that leaves nothing over.
+pub fn span_written(ms: u64) -> String {
+    let whole = |(_, unit): &&(&str, u64)| ms > 0 && ms.is_multiple_of(*unit);
+    let (name, unit) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
+    format!("{}{name}", ms / unit)
+}
+
 /// The time that `text` names: `2030-01-01T00:00:00Z`, with a fraction of at most three digits.
 pub fn rfc3339(text: &str) -> Option<u64> {
     let text = text.strip_suffix('Z')?;
@@ -104,6 +111,12 @@ mod tests {
         assert_eq!(written(YEAR_10000_MS), None);
         for (text, expected) in [("90s", Some(90_000)), ("1d", Some(86_400_000)), ("5", None), ("x", None)] {
             assert_eq!(span(text), expected, "{text}");
+        }
+        for (ms, expected) in
+            [(0, "0ms"), (250, "250ms"), (90_000, "90s"), (604_800_000, "7d"), (90_000_000, "25h")]
+        {
+            assert_eq!(span_written(ms), expected);
+            assert_eq!(span(expected), Some(ms));
         }
     }
 }

@@ -45,6 +45,8 @@ export function link(kind, id, text = short(id)) {
 export const none = /^0{64}$/;
 
 export function time(ms) {
+  // What a policy wrote may be later than any date.
+  if (Number.isNaN(new Date(ms).getTime())) return `${ms} ms`;
   return h("time", { datetime: new Date(ms).toISOString() }, new Date(ms).toISOString().replace("T", " ").replace("Z", ""));
 }
 

@@ -84,7 +84,7 @@ const kinds = {
   create_account: "opens an account", rotate_keys: "changes its keys", precommit: "binds itself", recover: "recovers its keys", revoke: "closes itself",
   publish: "publishes a policy", create_token: "creates a token", mint: "mints", burn: "burns", transfer: "transfers", claim: "claims", hold: "holds",
   release: "releases a hold", execute: "executes a hold", invoke: "calls", open_bridge: "opens a bridge", advance_bridge: "advances a bridge",
-  convict_bridge: "freezes a bridge", emit: "emits",
+  convict_bridge: "freezes a bridge", emit: "emits", upgrade: "replaces a policy",
 };
 
 export function words(transition) {
@@ -204,15 +204,23 @@ export async function tokens(after) {
 
 export async function tokenPage(id) {
   const found = await get(`/v1/tokens/${id}`);
-  const policies = await Promise.all(found.policies.map(async (one) => card(link("policy", one.policy, one.name),
-    terms(await Promise.all(one.params.map(async (param) => [param.name, await shown("", Object.values(param.value)[0])]))))));
+  const params = async (one) => Promise.all(one.params.map(async (param) => [param.name, await shown("", Object.values(param.value)[0])]));
+  const policies = await Promise.all(found.policies.map(async (one, at) =>
+    card([`${at} `, link("policy", one.policy, one.name)], terms(await params(one)))));
+  const waiting = await Promise.all(found.waiting.map(async (one) => card(
+    [`${one.policy_index} becomes `, link("policy", one.policy, one.name)],
+    h("p", {}, "Anybody may put it in force from ", time(one.due_ms), " on; until then whoever does not agree can leave."),
+    terms(await params(one)))));
+  const by = found.upgrades;
+  const slowly = by && h("p", {}, `Policy ${by.by} (${found.policies[by.by].name}) may replace policies, each at least ${grouped(by.delay_ms / 1000)} seconds after everybody can see it here.`);
   return [
     h("h1", {}, `${found.name} (${found.symbol})`),
     card(null, terms([
       ["Token", h("code", {}, id)], ["Issuer", link("account", found.issuer)], ["Supply", amount(found.state.supply, found)],
       ["Cap", found.cap ? amount(found.cap, found) : "none"], ["Decimals", found.decimals], ["Height", grouped(found.state.height)],
       ["Last transition", link("transition", found.state.transition)]])),
-    h("h2", {}, "Bound for good to"), policies,
+    h("h2", {}, by ? "Bound to" : "Bound for good to"), slowly, policies,
+    waiting.length > 0 && [h("h2", {}, "Upgrades that wait"), waiting],
   ];
 }
 
