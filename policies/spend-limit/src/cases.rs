@@ -4,8 +4,8 @@ use crate::{DAY_MS, Denied, LIMITS, Limits, Sent, sent_key};
 use alloc::{string::String, vec, vec::Vec};
 use dsm_policy::bench::{Case, ISSUER, START_MS, Scene, TOKEN, account, key, sets};
 use dsm_policy::{
-    AccountId, Action, CreditId, Effect, Evidence, Field, Fields, Hold, HoldId, HoldKind, KeyId, Refused,
-    TokenId, Value,
+    AccountId, Action, CreditId, Effect, Evidence, Field, Fields, Hold, HoldId, HoldKind, KeyId, PolicyId,
+    Refused, TokenId, Value,
 };
 
 const ALICE: AccountId = account(1);
@@ -108,6 +108,9 @@ fn issue() -> Vec<Case> {
         limited().leg(ALICE, Action::Burn { amount: u128::MAX }).accepts("destroying one's own", vec![]),
         limited().leg(ALICE, claim).accepts("claiming", vec![]),
         limited().leg(ALICE, Action::Other).refuses("an action without a rule", Refused::UnsupportedAction),
+        limited()
+            .leg(ALICE, Action::Upgrade { policy_index: 0, from: PolicyId([1; 32]) })
+            .refuses("taking another policy's place", Refused::UnsupportedAction),
     ]
 }
 
