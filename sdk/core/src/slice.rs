@@ -562,11 +562,12 @@ fn effect_reads(effect: &Effect, touched: &mut BTreeSet<Touched>) {
 }
 
 impl Ledger {
-    /// The other tokens that the policies of `token` may read, those included whose upgrade waits. Nothing for a token
-    /// that does not exist.
+    /// The other tokens that the policies of `token` may read, those included whose upgrade waits and those that were
+    /// replaced. Nothing for a token that does not exist.
     pub fn foreign_reads(&self, token: &TokenId) -> BTreeSet<TokenId> {
         let Some(found) = self.token(token) else { return BTreeSet::new() };
-        let bound = found.bound().iter().chain(found.upgrades().values().map(|upgrade| &upgrade.to));
+        let waiting = found.upgrades().values().map(|upgrade| &upgrade.to);
+        let bound = found.bound().iter().chain(&found.replaced).chain(waiting);
         let reads = bound.filter_map(|bound| self.foreign_tokens(bound).ok()).flatten();
         reads.map(|(token, _)| token).filter(|token| *token != TokenId::NONE).collect()
     }

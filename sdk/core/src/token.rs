@@ -121,6 +121,8 @@ pub struct Token {
     pub(crate) terms: Arc<TokenTerms>,
     pub(crate) bound: Vec<Bound>,
     pub(crate) upgrades: BTreeMap<u8, Upgrade>,
+    /// What judged it once: whoever judges its past again needs what these read.
+    pub(crate) replaced: Vec<Bound>,
     pub(crate) spaces: Vec<Arc<StateSpace>>,
     pub(crate) frozen: BTreeSet<AccountId>,
     pub(crate) leaves: Trie<Compact>,
@@ -145,6 +147,7 @@ impl Token {
             bound: bound.map(|(policy, params)| Bound { policy: *policy, params: params.clone() }).collect(),
             terms: Arc::new(terms),
             upgrades: BTreeMap::new(),
+            replaced: Vec::new(),
             spaces,
             frozen: BTreeSet::new(),
             leaves: Trie::default(),
@@ -234,7 +237,8 @@ impl Token {
         self.set_upgrade(index, None);
         self.leaves.insert(state_key(BOUND_SPACE, &[index]).0, hash(tag::STATE_VALUE, &[&encode(&to)]));
         self.state.policies[usize::from(index)] = to.policy;
-        self.bound[usize::from(index)] = to;
+        let from = core::mem::replace(&mut self.bound[usize::from(index)], to);
+        self.replaced.push(from);
     }
 
     pub(crate) fn set_frozen(&mut self, account: AccountId, frozen: bool) {

@@ -131,6 +131,23 @@ fn an_upgrade_that_was_taken_back_may_be_scheduled_again() {
     agrees(&town.world);
 }
 
+#[test]
+fn what_a_replaced_policy_read_still_belongs_to_the_past_of_its_token() {
+    let mut world = World::new();
+    let gold = world.gold;
+    let terms = Some(UpgradeTerms { by: 0, delay_ms: DELAY_MS });
+    let policies = [(SCRIPT, vec![]), (PEEK, vec![Value::Token(gold)])];
+    let token = world.create_with("NOSY", &policies, terms);
+    let mut town = Town { world, token };
+    let reads = |town: &Town| town.world.ledger.foreign_reads(&town.token).contains(&gold);
+    assert!(reads(&town));
+    town.schedules(1, WATCH, 50);
+    town.world.time_ms += DELAY_MS;
+    town.world.accept_one(town.world.carol, town.upgrade(1));
+    assert_eq!(town.bound()[1].policy, policy(WATCH));
+    assert!(reads(&town));
+}
+
 type Row = (&'static str, &'static str, fn(&mut Town) -> Refused);
 
 #[test]
