@@ -77,6 +77,9 @@ impl Limit {
     fn bystander(&self, _: &mut Context<'_>, _: Invoke<'_>) -> Outcome {
         Ok(())
     }
+    fn upgrade(&self, _: &mut Context<'_>, _: Upgrade) -> Outcome {
+        Ok(())
+    }
     fn enough(&self, context: &mut Context<'_>, _: Option<i128>, _: Option<u128>) -> Outcome {
         Ok(())
     }
@@ -140,6 +143,16 @@ const ROWS: &[(&str, &str, &str)] = &[
         "an action in another tense",
         "fn hold(",
         "fn holds(&self, context: &mut Context<'_>, hold: NewHold) -> Outcome { //~ is it `hold`?",
+    ),
+    (
+        "a successor with a typing error",
+        "fn upgrade(",
+        "fn upgraded(&self, _: &mut Context<'_>, _: Upgrade) -> Outcome { //~ is it `upgrade`?",
+    ),
+    (
+        "a successor that is not told whom it replaces",
+        "fn upgrade(",
+        "fn upgrade(&self, _: &mut Context<'_>) -> Outcome { //~ `fn upgrade(&self, context: &mut Context<'_>, upgrade: Upgrade) -> Outcome`",
     ),
     (
         "a method without its mark",

@@ -62,6 +62,7 @@ fn crowded() -> Input {
         Action::Release { hold: holds()[0] },
         Action::Execute { hold: holds()[1] },
         Action::Other,
+        Action::Upgrade { policy_index: 4, from: PolicyId(id(13)) },
     ];
     let (account, key) = (AccountId(id(1)), KeyId(id(2)));
     let evidence = vec![
@@ -179,6 +180,13 @@ fn every_effect_is_asked_for() {
         Effect::Burn { from: issuer, amount: 5 },
         Effect::Transfer { from: actor, to: issuer, amount: u128::MAX },
         Effect::Emit { lane: lane::EVM, payload: b"out".to_vec() },
+        Effect::ScheduleUpgrade {
+            policy_index: 2,
+            policy: PolicyId(actor.0),
+            params: vec![Value::U64(7)],
+            due_ms: 10,
+        },
+        Effect::CancelUpgrade { policy_index: 3 },
     ];
     assert_eq!(effects(Action::Create), expected);
 }

@@ -1,7 +1,7 @@
 //! Rows of policies and what becomes of each: whatever is not a proper verdict refuses.
 
 use crate::guest::{Guest, description, engine, input, state, view_input};
-use dsm_abi::{Answer, Denial, Effect, Field, Input, Value, Verdict, encode};
+use dsm_abi::{Answer, Denial, Effect, Field, Input, PolicyId, Value, Verdict, encode};
 use dsm_host::engine::{Engine, EngineConfig, FUEL_LIMIT_DEFAULT, Fault, HostFault, Outcome, ViewOutcome};
 use std::sync::Arc;
 
@@ -15,6 +15,11 @@ fn writes(count: usize) -> Vec<Effect> {
 
 fn event(topic: usize, payload: usize) -> Effect {
     Effect::Event { topic: "t".repeat(topic), payload: vec![0; payload] }
+}
+
+fn upgrade(params: usize) -> Effect {
+    let params = vec![Value::Bool(true); params];
+    Effect::ScheduleUpgrade { policy_index: 0, policy: PolicyId([9; 32]), params, due_ms: 1 }
 }
 
 fn outcome(engine: &Engine, guest: &Guest) -> Outcome {
@@ -35,6 +40,7 @@ fn verdicts_within_the_limits_come_out_as_the_policy_wrote_them() {
         vec![set(64, 4096), Effect::DeleteState { key: vec![1] }, event(64, 1024)],
         writes(32),
         vec![event(0, 0); 64],
+        vec![upgrade(32), Effect::CancelUpgrade { policy_index: 255 }],
     ];
     for effects in accepted {
         let guest = Guest::answering(encode(&Verdict::Accept(effects.clone())));
@@ -49,7 +55,7 @@ fn verdicts_within_the_limits_come_out_as_the_policy_wrote_them() {
 #[test]
 fn verdicts_over_a_limit_are_faults() {
     let engine = engine();
-    let rows: [(Verdict, &str); 12] = [
+    let rows: [(Verdict, &str); 13] = [
         (Verdict::Accept(writes(33)), "too many writes"),
         (Verdict::Accept(vec![Effect::DeleteState { key: vec![1] }; 33]), "too many writes"),
         (Verdict::Accept(vec![event(0, 0); 65]), "too many effects"),
@@ -62,6 +68,7 @@ fn verdicts_over_a_limit_are_faults() {
         ),
         (Verdict::Accept(vec![event(65, 0)]), "a topic is too long"),
         (Verdict::Accept(vec![event(0, 1025)]), "an event is too long"),
+        (Verdict::Accept(vec![upgrade(33)]), "an upgrade has too many parameters"),
         (Verdict::Reject(denial(257, 0, 0)), "a reason is too long"),
         (Verdict::Reject(denial(0, 65, 0)), "a field is too long"),
         (Verdict::Reject(denial(0, 0, 257)), "a hint is too long"),

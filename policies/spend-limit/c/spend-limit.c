@@ -249,6 +249,13 @@ static dsm_bool invoked(const dsm_input *input, const terms *given, dsm_effects 
     return refuse(denial, DSM_UNKNOWN_METHOD, DSM_TEXT("method"));
 }
 
+static dsm_bool unsupported(dsm_denial *denial, dsm_bytes action) {
+    dsm_say(&denial->reason, DSM_TEXT("the policy has no rule that allows `"));
+    dsm_say(&denial->reason, action);
+    dsm_say(&denial->reason, DSM_TEXT("`"));
+    return refuse(denial, DSM_UNSUPPORTED_ACTION, DSM_TEXT(""));
+}
+
 static dsm_bool dsm_judge(const dsm_input *input, dsm_effects *effects, dsm_denial *denial) {
     const dsm_leg *leg = &input->judged;
     terms given;
@@ -264,9 +271,8 @@ static dsm_bool dsm_judge(const dsm_input *input, dsm_effects *effects, dsm_deni
     case DSM_HOLD: return small_enough(limits_of(&given), leg->amount, denial);
     case DSM_EXECUTE: return within_limits(input, &given, leg->hold.owner, leg->hold.amount, effects, denial);
     case DSM_INVOKE: return invoked(input, &given, effects, denial);
-    default:
-        dsm_say(&denial->reason, DSM_TEXT("the policy has no rule that allows `other`"));
-        return refuse(denial, DSM_UNSUPPORTED_ACTION, DSM_TEXT(""));
+    case DSM_UPGRADE: return unsupported(denial, DSM_TEXT("upgrade"));
+    default: return unsupported(denial, DSM_TEXT("other"));
     }
 }
 

@@ -10,8 +10,8 @@
  * Rules that the compiler does not check. There is no libc. Floats do not pass the gate. 128-bit additions and
  * comparisons are inlined; multiplications, divisions and shifts by a variable are calls into a library that is not
  * there. The host makes a fresh instance for every call, so nothing is freed and globals start at their initial values.
- * Only the host writes inputs and only the policy writes its state, so malformed bytes end in dsm_fault(): a trap,
- * which refuses. All amounts are base units.
+ * Only the host writes inputs and only the policy writes its state (or one whose place it took, which it accepted), so
+ * malformed bytes end in dsm_fault(): a trap, which refuses. All amounts are base units.
  */
 #ifndef DSM_POLICY_H
 #define DSM_POLICY_H
@@ -288,7 +288,7 @@ DSM_READ_LIST(dsm_read_holds, dsm_read_hold)
 
 enum {
     DSM_CREATE = 0, DSM_MINT = 1, DSM_BURN = 2, DSM_TRANSFER = 3, DSM_CLAIM = 4, DSM_HOLD = 5, DSM_RELEASE = 6,
-    DSM_EXECUTE = 7, DSM_INVOKE = 8, DSM_OTHER = 9,
+    DSM_EXECUTE = 7, DSM_INVOKE = 8, DSM_OTHER = 9, DSM_UPGRADE = 10,
 };
 
 /* One operation; the comments name the actions that set a field. */
@@ -296,11 +296,12 @@ typedef struct {
     dsm_id token, actor;
     dsm_u8 action;
     dsm_id to;           /* mint, transfer; the beneficiary of a hold */
-    dsm_id credit, from; /* claim */
+    dsm_id credit;       /* claim */
+    dsm_id from;         /* claim; the policy that an upgrade replaces */
     dsm_u128 amount;     /* mint, burn, transfer, claim, hold */
     dsm_bool bilateral;  /* transfer */
     dsm_hold hold;       /* release, execute; kind and end of a new hold */
-    dsm_u8 policy_index; /* invoke */
+    dsm_u8 policy_index; /* invoke, upgrade */
     dsm_bytes method;    /* invoke */
     dsm_list args;       /* invoke: values */
 } dsm_leg;
@@ -308,7 +309,7 @@ typedef struct {
 static dsm_leg dsm_read_leg(dsm_reader *r) {
     dsm_leg leg = {.token = dsm_read_id(r)};
     leg.actor = dsm_read_id(r);
-    leg.action = dsm_read_tag(r, DSM_OTHER);
+    leg.action = dsm_read_tag(r, DSM_UPGRADE);
     switch (leg.action) {
     case DSM_MINT:
         leg.to = dsm_read_id(r);
@@ -338,6 +339,10 @@ static dsm_leg dsm_read_leg(dsm_reader *r) {
         leg.policy_index = dsm_read_u8(r);
         leg.method = dsm_read_bytes(r);
         leg.args = dsm_read_values(r);
+        break;
+    case DSM_UPGRADE:
+        leg.policy_index = dsm_read_u8(r);
+        leg.from = dsm_read_id(r);
         break;
     default: break;
     }
@@ -805,6 +810,21 @@ static inline void dsm_emit(dsm_effects *effects, dsm_u32 lane, dsm_bytes payloa
     dsm_writer *w = dsm_effect(effects, 12);
     dsm_write_u32(w, lane);
     dsm_write_bytes(w, payload);
+}
+
+/* The parameters are `count` values in the order of the policy's description, each written with dsm_write_value into a
+ * writer of their own. From due_ms, in ms since the Unix epoch, anybody may put it in force. */
+static inline void dsm_schedule_upgrade(dsm_effects *effects, dsm_u8 policy_index, dsm_id policy, dsm_u32 count, const dsm_writer *params, dsm_u64 due_ms) {
+    dsm_writer *w = dsm_effect(effects, 13);
+    dsm_write_u8(w, policy_index);
+    dsm_write_id(w, policy);
+    dsm_write_u32(w, count);
+    dsm_write_raw(w, params->start, params->len);
+    dsm_write_u64(w, due_ms);
+}
+
+static inline void dsm_cancel_upgrade(dsm_effects *effects, dsm_u8 policy_index) {
+    dsm_write_u8(dsm_effect(effects, 14), policy_index);
 }
 
 /* An answer begins with dsm_answer(number of fields), then each field: its name and the value's type, then the value. */

@@ -87,6 +87,10 @@ static void write_leg(dsm_writer *w, const dsm_leg *leg) {
         dsm_write_bytes(w, leg->method);
         write_values(w, leg->args);
         break;
+    case DSM_UPGRADE:
+        dsm_write_u8(w, leg->policy_index);
+        dsm_write_id(w, leg->from);
+        break;
     default: break;
     }
 }
@@ -224,6 +228,8 @@ static void mirror(const dsm_input *input, dsm_effects *effects) {
 static void ask_for_everything(const dsm_input *input, dsm_effects *effects) {
     dsm_id actor = input->judged.actor, issuer = input->token.issuer;
     dsm_u64 end_ms = 9;
+    dsm_value count = {.type = DSM_U64, .u64 = 7};
+    dsm_writer params = dsm_writer_of(9);
     dsm_set_state(effects, DSM_TEXT("key"), DSM_TEXT("value"));
     dsm_delete_state(effects, DSM_TEXT("other"));
     dsm_create_hold(effects, actor, issuer, 3, DSM_LOCK, &end_ms);
@@ -237,6 +243,9 @@ static void ask_for_everything(const dsm_input *input, dsm_effects *effects) {
     dsm_request_burn(effects, issuer, 5);
     dsm_request_transfer(effects, actor, issuer, ~(dsm_u128)0);
     dsm_emit(effects, 1, DSM_TEXT("out"));
+    dsm_write_value(&params, &count);
+    dsm_schedule_upgrade(effects, 2, actor, 1, &params, 10);
+    dsm_cancel_upgrade(effects, 3);
 }
 
 static void call_everything(dsm_effects *effects) {
