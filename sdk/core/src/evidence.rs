@@ -1,6 +1,7 @@
 //! Evidence as it travels inside a transition: signed by others, verified by the host, shown to policies.
 
 use crate::bridge::{Judged, verify_lock};
+use crate::limit::{EVIDENCE_PAYLOAD_BYTES_MAX, EVIDENCE_TOPIC_BYTES_MAX};
 use crate::{
     BridgeError, EvmLockProof, KeySet, KeySetId, SignKind, VerifiedEvidence, hash, merkle, signing_message,
     tag,
@@ -12,8 +13,6 @@ use dsm_abi::{
     VerifySignature, encode, limit,
 };
 
-/// Bytes of an attestation's payload or of a preimage.
-const PAYLOAD_BYTES_MAX: usize = 1024;
 /// Claims that one presentation discloses.
 const DISCLOSED_MAX: usize = 16;
 
@@ -265,7 +264,7 @@ fn verify_credential(
     context: &EvidenceContext<'_>,
 ) -> Result<VerifiedEvidence, EvidenceError> {
     let credential = &presentation.credential;
-    if credential.schema.len() > 64 || presentation.disclosed.len() > DISCLOSED_MAX {
+    if credential.schema.len() > EVIDENCE_TOPIC_BYTES_MAX || presentation.disclosed.len() > DISCLOSED_MAX {
         return Err(EvidenceError::Malformed);
     }
     let (set_id, keys) =
@@ -309,7 +308,7 @@ fn verify_preimage(
     preimage: &HashPreimage,
     context: &EvidenceContext<'_>,
 ) -> Result<VerifiedEvidence, EvidenceError> {
-    if preimage.preimage.len() > PAYLOAD_BYTES_MAX {
+    if preimage.preimage.len() > EVIDENCE_PAYLOAD_BYTES_MAX {
         return Err(EvidenceError::Malformed);
     }
     if let Some(verifier) = context.verifier
@@ -338,7 +337,9 @@ fn verify_attestation(
     signature: (u8, Suite, &[u8]),
     context: &EvidenceContext<'_>,
 ) -> Result<VerifiedEvidence, EvidenceError> {
-    if attestation.topic.len() > 64 || attestation.payload.len() > PAYLOAD_BYTES_MAX {
+    if attestation.topic.len() > EVIDENCE_TOPIC_BYTES_MAX
+        || attestation.payload.len() > EVIDENCE_PAYLOAD_BYTES_MAX
+    {
         return Err(EvidenceError::Malformed);
     }
     let (set_id, keys) = context

@@ -27,6 +27,10 @@ pub mod limit {
     pub const WINDOW_MS_MAX: u64 = 24 * 60 * 60 * 1000;
     /// Decimal places.
     pub const DECIMALS_MAX: u8 = 18;
+    /// Bytes of an attestation's topic, or of a credential's schema.
+    pub const EVIDENCE_TOPIC_BYTES_MAX: usize = 64;
+    /// Bytes of an attestation's payload, or of a preimage: a digest and a few fields.
+    pub const EVIDENCE_PAYLOAD_BYTES_MAX: usize = 1024;
     /// Headers of one step of a bridge: each with the seals of a hundred validators still fits.
     pub const HEADERS_MAX: usize = 8;
     /// Entries of the outbox that one transition may make: two for each operation.

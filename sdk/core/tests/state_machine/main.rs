@@ -14,6 +14,7 @@ mod refusals;
 mod regressions;
 mod rounds;
 mod shown;
+mod slices;
 mod tries;
 mod upgrades;
 mod world;
