@@ -225,6 +225,115 @@ fn proofs(shell: &Shell, node: &RunningNode, gold: &str) {
     shell.fails("verify passphrase --trust node", 4, "not_a_proof");
 }
 
+/// Creates a token that alice owns, bob operates and the desk's first key guards; the policy at 1 limits transfers to
+/// 100, and 1,000 units are alice's.
+fn create_ruled(shell: &Shell, symbol: &str, delay_ms: u64, upgrades: &str) -> Value {
+    let created = shell.ok(&format!(
+        "token create {symbol} --as alice --policy governance --policy spend-limit {upgrades} \
+         --param owners=alice --param owners_min=1 --param operators=bob --param operators_min=1 \
+         --param guardians=desk-1 --param guardians_min=1 --param delay_ms={delay_ms} --param 0.transfer_max=0 \
+         --param supply_max=0 --param 1.transfer_max=100 --param daily_max=0 --param authorities= --param threshold=0"
+    ));
+    shell.ok(&format!("token mint 1000 {} --as alice --to alice --cosign bob", symbol.to_lowercase()));
+    created
+}
+
+#[test]
+fn policies_are_replaced_as_slowly_as_the_token_says_or_never() {
+    const WEEK_MS: u64 = 604_800_000;
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let shell = Shell::new(&node.url);
+    open_accounts(&shell);
+    shell.ok("key new carol");
+    shell.ok("account create carol --key carol");
+    for name in ["governance", "spend-limit", "fungible"] {
+        let module = module(&format!("{name}.wasm"));
+        shell.ok(&format!("policy publish {module} --as desk --author author"));
+    }
+    for wrong in ["--upgrades-by 0", "--upgrade-delay 7d", "--upgrades-by 0 --upgrade-delay soon"] {
+        shell.fails(&format!("token create X --as alice --policy fungible {wrong}"), 2, "usage");
+    }
+    let fungible = "--policy fungible --param authorities=carol --param threshold=1 --param supply_max=0";
+    shell.fails(
+        &format!("token create X --as alice {fungible} --upgrades-by 1 --upgrade-delay 7d"),
+        2,
+        "usage",
+    );
+
+    // Without a word about upgrades: never.
+    create_ruled(&shell, "FIXED", 1, "");
+    let shown = shell.ok("token show fixed");
+    assert_eq!((&shown["upgrades"], &shown["waiting"]), (&Value::Null, &serde_json::json!([])));
+    assert!(shell.text("token show fixed").contains("never: these policies are for good"));
+    let schedule =
+        |token: &str| format!("token schedule-upgrade {token} 1 {fungible} --as alice --cosign bob");
+    shell.fails(&schedule("fixed"), 2, "usage");
+
+    // A week: everybody sees it, nobody can hurry it, the guardians stop it.
+    create_ruled(&shell, "SLOW", WEEK_MS, "--upgrades-by 0 --upgrade-delay 7d");
+    let scheduled = shell.ok(&schedule("slow"));
+    let shown = shell.ok("token show slow");
+    assert_eq!(shown["upgrades"], serde_json::json!({ "by": 0, "delay_ms": WEEK_MS }));
+    let waiting = &shown["waiting"][0];
+    assert_eq!((&waiting["policy_index"], &waiting["name"]), (&1.into(), &"fungible".into()));
+    assert_eq!(waiting["params"][1], serde_json::json!({ "name": "threshold", "value": { "u64": "1" } }));
+    assert_eq!(waiting["due_ms"], scheduled["due_ms"]);
+    assert!(waiting["due_ms"].as_u64() >= Some(shown["time_ms"].as_u64().unwrap() + WEEK_MS));
+    let text = shell.text("token show slow");
+    assert!(text.contains("policy 0 (governance) may replace policies, each at least 7d after"), "{text}");
+    assert!(text.contains("policy 1 can become fungible"), "{text}");
+    let told = shell.text(&format!("tx show {}", scheduled["receipt"]["transition"].as_str().unwrap()));
+    assert!(told.contains("scheduled"), "{told}");
+    let early = shell.fails("token upgrade slow 1 --as carol", 1, "upgrade_not_due");
+    assert!(
+        early["error"]["help"].as_str().unwrap().starts_with("it can be put in force from 20"),
+        "{early:#}"
+    );
+    shell.ok("token invoke slow veto_upgrade 1 --as desk --sign-key desk-1");
+    shell.fails("token upgrade slow 1 --as carol", 1, "no_upgrade");
+
+    // A millisecond: a stranger puts it in force, and the policy that came judges.
+    create_ruled(&shell, "QUICK", 1, "--upgrades-by 0 --upgrade-delay 1ms");
+    let denied = shell.fails("transfer 101 quick --from alice --to bob", 1, "policy_denied");
+    assert_eq!(denied["error"]["problem"]["denial"]["code"], 100);
+    shell.ok(&schedule("quick"));
+    let upgraded = shell.ok("token upgrade quick 1 --as carol");
+    let shown = shell.ok("token show quick");
+    assert_eq!(
+        (&shown["policies"][1]["name"], &shown["waiting"]),
+        (&"fungible".into(), &serde_json::json!([]))
+    );
+    assert_eq!(shown["state"]["policies"][1], shown["policies"][1]["policy"]);
+    shell.ok("transfer 101 quick --from alice --to bob");
+    let denied = shell.fails("token mint 1 quick --as alice --to alice --cosign bob", 1, "policy_denied");
+    assert_eq!(denied["error"]["problem"]["denial"]["code"], 101);
+    // One that has no rule for taking over refuses, and the one before goes on.
+    shell.ok(
+        "token schedule-upgrade quick 1 --policy spend-limit --param transfer_max=0 --param daily_max=0 \
+         --param authorities= --param threshold=0 --as alice --cosign bob",
+    );
+    shell.fails("token upgrade quick 1 --as carol", 1, "policy_denied");
+    assert_eq!(shell.ok("token show quick")["policies"], shown["policies"]);
+
+    // What it left: for a stranger with a file, for a node from a backup.
+    shell.ok("checkpoint --take");
+    std::fs::write(shell.path("node"), node.banner.to_string()).unwrap();
+    let transition = upgraded["receipt"]["transition"].as_str().unwrap();
+    shell.ok(&format!("evidence export --transition {transition} --out evidence"));
+    assert!(shell.ok("evidence verify evidence --trust node")["transitions"].is_array());
+    shell.ok("backup create archive");
+    assert_eq!(node.terminate(), Some(0));
+    let (key, elsewhere) = (shell.path("node.key"), shell.path("elsewhere"));
+    let (key, elsewhere) = (key.display(), elsewhere.display());
+    shell.ok(&format!("node key export --data {} --to {key}", data.path().display()));
+    let restored = shell.ok(&format!("backup restore archive --key {key} --data {elsewhere}"));
+    let report = replay(data.path());
+    for name in ["position", "log_digest", "accounts_root", "tokens_root"] {
+        assert_eq!(restored["replay"][name], report[name], "{name}");
+    }
+}
+
 #[test]
 fn exit_codes_and_words_without_a_node() {
     let shell = Shell::new("http://127.0.0.1:9");

@@ -30,11 +30,11 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&config, Arc::new(Crypto)).unwrap()
 });
 
-fn judged(bytes: &[u8], trusted: &PublicKey) -> Result<EvidenceReport, EvidenceError> {
+pub(crate) fn judged(bytes: &[u8], trusted: &PublicKey) -> Result<EvidenceReport, EvidenceError> {
     verify(bytes, Some(trusted), &Verifier::new(), &ENGINE)
 }
 
-fn take(world: &World) -> SignedCheckpoint {
+pub(crate) fn take(world: &World) -> SignedCheckpoint {
     tokio::runtime::Runtime::new().unwrap().block_on(world.node.checkpoint()).unwrap()
 }
 

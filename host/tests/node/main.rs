@@ -17,4 +17,5 @@ mod crash;
 mod evidence;
 mod policies;
 mod refusals;
+mod upgrades;
 mod world;

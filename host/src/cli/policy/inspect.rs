@@ -125,7 +125,7 @@ fn may(about: &Description) -> String {
     let foreign: Vec<String> = about.foreign_reads.iter().map(foreign_words).collect();
     let or_nothing = |list: String| if list.is_empty() { "nothing".to_owned() } else { list };
     rows([
-        ("it may", "accept or refuse every operation on its tokens, keep state of its own,\nask the host for holds, freezes, and movements of units of accounts that signed".to_owned()),
+        ("it may", "accept or refuse every operation on its tokens, keep state of its own,\nask the host for holds, freezes, and movements of units of accounts that signed,\nschedule the successors of policies where a token was created so that it may".to_owned()),
         ("it may not", "read clocks, files or networks, call other policies,\nmove units of an account that did not sign, break a cap, a hold or conservation".to_owned()),
         ("it looks at", or_nothing(evidence.join(", "))),
         ("it reads of others", or_nothing(foreign.join(", "))),
