@@ -1,11 +1,12 @@
 //! What the service is told before it starts.
 
-use crate::door::DoorConfig;
+use crate::door::{DoorConfig, DoorSource};
 use crate::rpc::{FinalityMode, Patience};
 use dsm_core::BridgeConfig;
 use dsm_crypto::{Secp256k1Key, SecretKey};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which signatures the contract's verifier wants of each attestor.
@@ -107,6 +108,8 @@ pub struct ServiceConfig {
     pub admin_token: Option<String>,
     /// How the door of the API is kept.
     pub door: DoorConfig,
+    /// Who may say otherwise while the service runs.
+    pub door_source: Option<Arc<dyn DoorSource>>,
     /// Carries proofs both ways.
     pub relayer: Option<RelayerConfig>,
     /// Puts its name to checkpoints.
@@ -137,6 +140,7 @@ impl ServiceConfig {
             admin: None,
             admin_token: None,
             door: DoorConfig::default(),
+            door_source: None,
             relayer: None,
             attestor: None,
             poll: Duration::from_secs(2),

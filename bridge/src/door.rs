@@ -70,7 +70,7 @@ impl FromStr for Name {
 }
 
 /// How the door is kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DoorConfig {
     /// Requests of one client in any minute, half as many that verify or sign; `None` if nobody counts.
     pub limit: Option<u32>,
@@ -80,16 +80,34 @@ pub struct DoorConfig {
     pub names: Option<BTreeSet<Name>>,
 }
 
+/// Where the door may be told to be kept otherwise while the service runs.
+pub trait DoorSource: std::fmt::Debug + Send + Sync {
+    /// How the door is kept from now on, if that has changed since this was asked last. Every request asks.
+    fn newer(&self) -> Option<DoorConfig>;
+}
+
 /// The door, and the last minute.
 pub(crate) struct Door {
-    config: DoorConfig,
+    config: Mutex<Arc<DoorConfig>>,
+    source: Option<Arc<dyn DoorSource>>,
     limiter: Mutex<Limiter<IpAddr>>,
     started: Instant,
 }
 
 impl Door {
-    pub(crate) fn new(config: DoorConfig) -> Door {
-        Door { config, limiter: Mutex::default(), started: Instant::now() }
+    pub(crate) fn new(config: DoorConfig, source: Option<Arc<dyn DoorSource>>) -> Door {
+        let config = Mutex::new(Arc::new(config));
+        Door { config, source, limiter: Mutex::default(), started: Instant::now() }
+    }
+
+    /// How the door is kept now. What changes leaves the last minute as it was: who has asked ten times has asked ten
+    /// times, whatever was allowed then.
+    fn config(&self) -> Arc<DoorConfig> {
+        let mut config = self.config.lock();
+        if let Some(newer) = self.source.as_ref().and_then(|source| source.newer()) {
+            *config = Arc::new(newer);
+        }
+        Arc::clone(&config)
     }
 
     /// Whether a request may go in, at a time of a clock that never runs backwards.
@@ -104,15 +122,16 @@ impl Door {
         if ["/v1/health", "/v1/ready", "/metrics"].contains(&path) {
             return Ok(());
         }
+        let config = self.config();
         let class = if method == Method::POST { Class::Simulation } else { Class::Default };
-        if let Some(limit) = self.config.limit {
+        if let Some(limit) = config.limit {
             let limits = Limits { default: limit, simulation: limit.div_ceil(2), ..Limits::NONE };
-            let client = self.config.proxies.client(peer, forwarded);
+            let client = config.proxies.client(peer, forwarded);
             self.limiter.lock().admit(&client, class, &limits, now_ms).map_err(Shut::TooMany)?;
         }
         let group = path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
         // What is no route at all is said to be none.
-        match (&self.config.names, group.parse::<Name>()) {
+        match (&config.names, group.parse::<Name>()) {
             (Some(names), Ok(name)) if !names.contains(&name) => Err(Shut::NotServed),
             _ => Ok(()),
         }
@@ -160,12 +179,16 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
     const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
-    fn door(limit: u32, names: &[Name]) -> Door {
-        Door::new(DoorConfig {
+    fn config(limit: u32, names: &[Name]) -> DoorConfig {
+        DoorConfig {
             limit: Some(limit),
             proxies: Peers::trusting(vec!["10.0.0.9/32".parse().unwrap()]),
             names: (!names.is_empty()).then(|| names.iter().copied().collect()),
-        })
+        }
+    }
+
+    fn door(limit: u32, names: &[Name]) -> Door {
+        Door::new(config(limit, names), None)
     }
 
     #[test]
@@ -188,6 +211,31 @@ mod tests {
         for path in ["/v1/health", "/v1/ready", "/metrics"] {
             assert_eq!(door.check(HERE, &[], &Method::GET, path, 60_000), Ok(()));
         }
+    }
+
+    #[test]
+    fn the_next_request_is_judged_by_what_was_changed_before_it() {
+        #[derive(Debug, Default)]
+        struct Told(Mutex<Option<DoorConfig>>);
+        impl DoorSource for Told {
+            fn newer(&self) -> Option<DoorConfig> {
+                self.0.lock().take()
+            }
+        }
+        let told = Arc::new(Told::default());
+        let door = Door::new(config(3, &[]), Some(Arc::clone(&told) as Arc<dyn DoorSource>));
+        let get = || door.check(HERE, &[], &Method::GET, "/v1/status", 0);
+        let tell = |config| *told.0.lock() = Some(config);
+        assert_eq!((get(), get()), (Ok(()), Ok(())));
+        tell(config(2, &[]));
+        assert_eq!(get(), Err(Shut::TooMany(60_000)), "what was asked before the change counts");
+        tell(config(4, &[]));
+        assert_eq!((get(), get()), (Ok(()), Ok(())));
+        assert!(get().is_err());
+        tell(config(9, &[Name::Locks]));
+        assert_eq!(get(), Err(Shut::NotServed));
+        tell(DoorConfig::default());
+        assert_eq!((0..100).filter(|_| get().is_ok()).count(), 100);
     }
 
     #[test]

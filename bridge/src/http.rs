@@ -22,7 +22,7 @@ use crate::api::{
     WithdrawalView, trust_level,
 };
 use crate::attest::{AttestError, AttestationRequest};
-use crate::door::{Door, DoorConfig, guard};
+use crate::door::{Door, guard};
 use crate::dsm::DsmError;
 use crate::evm::Word;
 use crate::metrics::page;
@@ -170,7 +170,7 @@ type Answer<T> = Result<Json<T>, Failure>;
 /// Serves until `stopping` turns true.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
-    door: DoorConfig,
+    door: Door,
     listener: TcpListener,
     stopping: watch::Receiver<bool>,
 ) {
@@ -195,7 +195,7 @@ pub(crate) async fn until(
     }
 }
 
-fn router(shared: Arc<Shared>, door: DoorConfig) -> Router {
+fn router(shared: Arc<Shared>, door: Door) -> Router {
     let places = Arc::new(Semaphore::new(REQUESTS_MAX));
     let limited = move |request: Request, next: Next| {
         let places = Arc::clone(&places);
@@ -248,7 +248,7 @@ fn router(shared: Arc<Shared>, door: DoorConfig) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn(limited))
-        .layer(from_fn_with_state(Arc::new(Door::new(door)), guard))
+        .layer(from_fn_with_state(Arc::new(door), guard))
         .layer(from_fn_with_state(Arc::clone(&shared), counted))
         .with_state(shared)
 }

@@ -28,7 +28,7 @@ mod writer;
 
 pub use attest::{AttestError, AttestationRequest, Attestors};
 pub use config::{AttestationKind, AttestorConfig, RelayerConfig, ServiceConfig};
-pub use door::{DoorConfig, Name, UnknownName};
+pub use door::{DoorConfig, DoorSource, Name, UnknownName};
 pub use dsm::HttpDsm;
 pub use dsm::{Accepted, Dsm, DsmError, LockUse};
 pub use evm::{

@@ -2,6 +2,7 @@
 
 use crate::attest::{Attestor, Attestors, HttpAttestors, Outbox};
 use crate::config::ServiceConfig;
+use crate::door::Door;
 use crate::dsm::{Dsm, DsmError, HttpDsm};
 use crate::evm::{Address, Evm};
 use crate::metrics::Metrics;
@@ -197,7 +198,7 @@ impl Bridge {
         let outbox = Arc::new(Outbox::open(Arc::clone(&dsm), Arc::clone(&store), config.terms.clone())?);
         let listener = bind(config.listen).await?;
         let address = local(&listener, config.listen)?;
-        let door = match (config.admin, &config.admin_token) {
+        let back_door = match (config.admin, &config.admin_token) {
             (None, _) => None,
             (Some(address), Some(token)) if address.ip().is_loopback() && token.len() >= TOKEN_CHARS_MIN => {
                 let listener = bind(address).await?;
@@ -286,9 +287,10 @@ impl Bridge {
             }
             None => None,
         };
+        let door = Door::new(config.door, config.door_source);
         let mut servers =
-            vec![tokio::spawn(http::serve(Arc::clone(&shared), config.door, listener, stopping.clone()))];
-        let admin = door.map(|(address, listener, token)| {
+            vec![tokio::spawn(http::serve(Arc::clone(&shared), door, listener, stopping.clone()))];
+        let admin = back_door.map(|(address, listener, token)| {
             servers.push(tokio::spawn(admin::serve(Arc::clone(&shared), listener, token, stopping)));
             address
         });

@@ -398,7 +398,7 @@ impl Keeper {
             Ok(aside) => {
                 if let Some(aside) = aside {
                     self.shared.metrics.set_aside.one();
-                    tracing::warn!(file = %aside.name, keep = aside.keep, last = aside.last, "set a tail aside");
+                    tracing::warn!(aside = %aside.name, keep = aside.keep, last = aside.last, "set a tail aside");
                 }
                 self.stamps.keep(self.log.reader().first(), keep.position);
                 Ok(Some(keep))

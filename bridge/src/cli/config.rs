@@ -2,13 +2,11 @@
 
 use super::Output;
 use super::failure::{Exit, Failure};
+use super::live::LIVE;
 use super::run::RunArgs;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use dsm_settings::{Changed, Changes, RestingError, Service, SettingsError, Shown};
 use std::path::{Path, PathBuf};
-
-/// What a running service takes up from its file at once.
-const LIVE: [&str; 1] = ["log-level"];
 
 /// What is done with settings.
 #[derive(Debug, clap::Subcommand)]
@@ -21,7 +19,8 @@ pub(crate) enum ConfigVerb {
         #[command(flatten)]
         place: Place,
     },
-    /// Change settings in the file. A running service takes up --log-level at once, the others when it starts again
+    /// Change settings in the file. A running service takes up --limit, --trusted-proxies, --allow-methods and
+    /// --log-level at once, the others when it starts again
     Set {
         #[command(flatten)]
         changes: Changes<Flags>,
@@ -106,9 +105,4 @@ pub(crate) fn config(out: Output, verb: &ConfigVerb) -> Result<(), Failure> {
             out.show(&changed, Changed::text)
         }
     }
-}
-
-/// The level that the file of a running service asks for, unless something stands over it.
-pub(crate) fn level_in(path: &Path) -> Option<tracing::Level> {
-    Shown::read::<Flags>(path).ok()?.value("log-level")?.parse().ok()
 }

@@ -8,6 +8,7 @@
 //! | everything else | 503, `idle`, and what to set |
 
 use super::failure::{Exit, Failure};
+use super::live::Live;
 use super::{Output, rows};
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -54,7 +55,7 @@ async fn metrics() -> Response {
 }
 
 /// Serves until a signal ends it.
-pub(crate) fn run(out: Output, listen: SocketAddr, logs: impl Future<Output = ()>) -> Result<(), Failure> {
+pub(crate) fn run(out: Output, listen: SocketAddr, live: &Live) -> Result<(), Failure> {
     let failed = |code: &'static str| {
         move |error: std::io::Error| Failure::new(Exit::Refused, code, format!("{listen}: {error}"))
     };
@@ -77,7 +78,7 @@ pub(crate) fn run(out: Output, listen: SocketAddr, logs: impl Future<Output = ()
             served = axum::serve(listener, app).into_future() => served.map_err(failed("listen")),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-            () = logs => Ok(()),
+            () = live.follow() => Ok(()),
         }
     })
 }

@@ -1,22 +1,19 @@
 //! `dsm-bridge run`: the service until something ends it.
 
-use super::config::level_in;
 use super::failure::{Exit, Failure};
 use super::keys::KeyArgs;
+use super::live::Live;
 use super::settings::Settings;
 use super::{Output, rows};
-use dsm_bridge::Bridge;
 use dsm_bridge::api::trust_level;
+use dsm_bridge::{Bridge, DoorSource};
 use dsm_core::{BridgeConfig, Finality};
 use dsm_logs::{LogConfig, Logs};
-use dsm_settings::{Layers, Origin};
+use dsm_settings::Layers;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Between two looks at the file for another log level.
-const LEVEL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -36,10 +33,16 @@ impl RunArgs {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         self.settings.check(&self.keys)
     }
+
+    /// The settings that are no keys.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
 }
 
-/// Log lines as `settings` want them; the level follows the file unless something stands over it.
-pub(crate) fn logs(settings: &Settings, layers: Option<Layers>) -> Result<impl Future<Output = ()>, Failure> {
+/// Starts the log, and follows what the file of settings says from now on.
+fn live(settings: &Settings, layers: Option<Layers>) -> Result<Live, Failure> {
+    let layers = layers.expect("the words of a service that runs are read with its file");
     let logs = Logs::start(&LogConfig {
         service: "dsm-bridge",
         level: settings.log_level,
@@ -48,26 +51,7 @@ pub(crate) fn logs(settings: &Settings, layers: Option<Layers>) -> Result<impl F
         request: || None,
     })
     .map_err(|error| Failure::new(Exit::Refused, error.code(), error))?;
-    let mut level = settings.log_level;
-    Ok(async move {
-        // A flag stands over the file for as long as the process lives.
-        let flagged = |layers: &Layers| {
-            layers.settings.iter().any(|one| one.name == "log-level" && one.origin == Origin::Flag)
-        };
-        let Some(layers) = layers.filter(|layers| !flagged(layers)) else {
-            std::future::pending::<()>().await;
-            // The log lives as long as the service.
-            return drop(logs);
-        };
-        loop {
-            tokio::time::sleep(LEVEL_INTERVAL).await;
-            if let Some(asked) = level_in(&layers.file).filter(|asked| *asked != level) {
-                level = asked;
-                logs.set_level(level);
-                tracing::info!(%level, "the file of settings asks for another level");
-            }
-        }
-    })
+    Live::new(layers.file, settings, logs)
 }
 
 /// What the service prints when it serves: above all whom it believes.
@@ -124,10 +108,11 @@ fn trusted(terms: &BridgeConfig) -> (Vec<String>, String) {
 
 pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>) -> Result<(), Failure> {
     if let Some(listen) = args.settings.idle()? {
-        return super::idle::run(out, listen, logs(&args.settings, layers)?);
+        return super::idle::run(out, listen, &live(&args.settings, layers)?);
     }
-    let config = args.settings.resolve(&args.keys)?;
-    let logs = logs(&args.settings, layers)?;
+    let mut config = args.settings.resolve(&args.keys)?;
+    let live = Arc::new(live(&args.settings, layers)?);
+    config.door_source = Some(Arc::clone(&live) as Arc<dyn DoorSource>);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Refused, "thread", format!("threads could not be started: {error}"))
     })?;
@@ -158,7 +143,7 @@ pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>) -> Result
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = logs => {}
+            () = live.follow() => {}
             reason = bridge.ended() => {
                 bridge.close().await;
                 let message = format!("what is durable is unknown: {reason}");

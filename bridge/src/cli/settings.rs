@@ -163,7 +163,8 @@ impl Settings {
         self.roles(&mut config, None)
     }
 
-    fn door(&self) -> Result<DoorConfig, Failure> {
+    /// How the door is kept.
+    pub(crate) fn door(&self) -> Result<DoorConfig, Failure> {
         let usage = |name: &str, error: &dyn std::fmt::Display| Failure::usage(format!("{name}: {error}"));
         let proxies = self.trusted_proxies.iter().filter(|text| !text.is_empty());
         let proxies: Result<Vec<Network>, _> = proxies.map(|text| text.trim().parse()).collect();

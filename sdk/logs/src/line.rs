@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Names that the line has of itself; a field of the same name gets a `_` behind it.
+/// Names that the line has of itself. No event of ours has a field of such a name; a library's gets a `_` behind it.
 const OWN: [&str; 8] = ["time", "level", "service", "module", "file", "line", "message", "request"];
 
 pub(crate) struct JsonLines {

@@ -7,9 +7,11 @@
 //! Left out on purpose: sections, includes, values made of others, reloading a file by itself.
 
 mod changes;
+mod watched;
 mod words;
 
 pub use changes::{Change, Changed, Changes, RestingError, Service, Shown};
+pub use watched::Watched;
 pub use words::{Layers, Misread, Verb, bare, given, read_words};
 
 use clap::parser::ValueSource;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::{Arg, ArgAction, Command, value_parser};
-use dsm_settings::{Origin, SettingsError, SettingsFile, in_force};
+use dsm_settings::{Origin, SettingsError, SettingsFile, Watched, in_force};
 use std::path::PathBuf;
 
 /// Only this process's tests know the variable, and it is never set while they run.
@@ -120,4 +120,23 @@ fn what_is_set_is_kept_with_the_comments_around_it() {
     assert_eq!(matches.get_one::<u32>("size"), Some(&3000));
     assert_eq!(matches.get_many::<String>("peer").unwrap().count(), 2);
     assert!(file.set(&command(), "nonsense", &["1".into()]).is_err());
+}
+
+#[test]
+fn a_file_is_another_one_after_every_change_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    let mut watched = Watched::new(path.clone());
+    assert!(watched.is_other(), "nobody has looked yet");
+    assert!(!watched.is_other(), "it does not exist, as before");
+    // Each as long as the one before it, and written as fast as the disk takes them.
+    for size in 1000..1050 {
+        let mut file = SettingsFile::read(&path).unwrap();
+        file.set(&command(), "policy-cache-size", &[size.to_string()]).unwrap();
+        file.write().unwrap();
+        assert!(watched.is_other(), "{size}");
+        assert!(!watched.is_other(), "{size}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(watched.is_other());
 }

@@ -101,7 +101,7 @@ pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>, data: &Pa
                     if let Some(asked) = level_in(&layers.file).filter(|asked| *asked != level) {
                         level = asked;
                         logs.set_level(level);
-                        tracing::info!(%level, "the file of settings asks for another level");
+                        tracing::info!(log_level = %level, "the file of settings asks for another level");
                     }
                     continue;
                 }

@@ -183,3 +183,62 @@ fn the_scan_sees_names_and_overlooks_comments_strings_and_tests() {
     assert!(found.contains("rand"));
     assert!(!found.contains("std") && !found.contains("tokio"));
 }
+
+/// The fields that events of a stream of tokens name: `a` and `b.c` in `warn!(a, %b.c = d, "…")`.
+fn event_fields(tokens: TokenStream, found: &mut BTreeSet<String>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    for (at, token) in tokens.iter().enumerate() {
+        let TokenTree::Group(group) = token else { continue };
+        let before: Vec<String> = tokens[at.saturating_sub(2)..at].iter().map(ToString::to_string).collect();
+        let is_event = before.get(1).is_some_and(|mark| mark == "!")
+            && ["trace", "debug", "info", "warn", "error", "event"].contains(&before[0].as_str());
+        if is_event {
+            let inside: Vec<TokenTree> = group.stream().into_iter().collect();
+            for argument in inside.split(|token| token.to_string() == ",") {
+                let name =
+                    argument.iter().skip_while(|token| ["%", "?"].contains(&token.to_string().as_str()));
+                let name: Vec<String> =
+                    name.map(ToString::to_string).take_while(|word| word != "=").collect();
+                let is_name = |word: &String| word == "." || syn::parse_str::<syn::Ident>(word).is_ok();
+                found.extend(name.iter().all(is_name).then(|| name.concat()).filter(|name| !name.is_empty()));
+            }
+        }
+        event_fields(group.stream(), found);
+    }
+}
+
+#[test]
+fn no_event_has_a_field_that_the_line_has_of_itself() {
+    let line = parse(Path::new("sdk/logs/src/line.rs"));
+    let own = line.items.iter().find_map(|item| match item {
+        syn::Item::Const(item) if item.ident == "OWN" => Some(item.expr.to_token_stream().to_string()),
+        _ => None,
+    });
+    let own: BTreeSet<String> =
+        own.expect("the names stand there").split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(own.contains("level") && own.contains("request"), "{own:?}");
+    let mut all = BTreeSet::new();
+    for folder in ["host", "sdk", "storage-node", "bridge"] {
+        for (path, file) in sources_below(folder) {
+            let mut found = BTreeSet::new();
+            event_fields(file.into_token_stream(), &mut found);
+            let both: Vec<_> = own.intersection(&found).collect();
+            assert!(
+                both.is_empty(),
+                "{}: {both:?} would stand in the line as `{}_`",
+                path.display(),
+                both[0]
+            );
+            all.append(&mut found);
+        }
+    }
+    assert!(all.contains("error") && all.contains("log_level"), "the scan overlooks fields: {all:?}");
+}
+
+#[test]
+fn the_scan_for_fields_sees_all_ways_to_name_one() {
+    let text = "fn a() { tracing::warn!(%level, ?time, file = %b.c, b.c = 1, \"{}\", \"x\"); if d { info!(request) } }";
+    let mut found = BTreeSet::new();
+    event_fields(syn::parse_str(text).unwrap(), &mut found);
+    assert_eq!(found, ["b.c", "file", "level", "request", "time"].map(str::to_owned).into());
+}
