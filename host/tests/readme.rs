@@ -163,6 +163,20 @@ fn the_readme_tells_what_happens() {
     assert!(began.elapsed() < Duration::from_secs(60), "nobody reads for {:?}", began.elapsed());
 }
 
+#[test]
+fn the_readme_tells_how_a_policy_is_replaced() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
+    std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
+    let (running, url) = Node::start(folder.path(), &session(&readme, "node")[0].command);
+    for name in ["user", "upgrade"] {
+        run(folder.path(), Some(&url), &session(&readme, name));
+    }
+    running.stop();
+}
+
 /// Compiling a policy takes a WASM toolchain and cargo's registry, so `.ci/run` asks for it where both are.
 #[test]
 fn the_readme_tells_how_a_policy_is_written_and_published() {
