@@ -1,4 +1,4 @@
-//! Policies that travel as files: signed on one machine, published on another, moved as CAR files, compared.
+//! Policies and evidence that travel as files: signed on one machine, published or shown on another, moved, compared.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
@@ -147,6 +147,15 @@ fn what_is_not_what_it_says_is_refused_in_words() {
     let wasm = module("dist/fungible.wasm");
     desk.ok(&format!("policy sign {wasm} --author author --out good.pkg"));
     desk.ok("policy export good.pkg --out good.car");
+    let bytes = |name: &str| std::fs::read(desk.path(name)).unwrap();
+    let before = (bytes("good.pkg"), bytes("good.car"));
+    desk.fails(&format!("policy sign {wasm} --author author --out good.pkg"), 1, "file_exists");
+    desk.fails("policy export good.pkg --out good.car", 1, "file_exists");
+    desk.fails("policy export good.pkg --out good.pkg", 1, "file_exists");
+    assert_eq!((bytes("good.pkg"), bytes("good.car")), before);
+    desk.ok(&format!("policy sign {wasm} --author author --out good.pkg --force"));
+    assert_ne!(bytes("good.pkg"), before.0, "hedged signatures differ");
+    desk.ok("policy export good.pkg --out good.car --force");
     let write = |name: &str, bytes: &[u8]| std::fs::write(desk.path(name), bytes).unwrap();
     let (package, car) =
         (std::fs::read(desk.path("good.pkg")).unwrap(), std::fs::read(desk.path("good.car")).unwrap());
@@ -187,6 +196,141 @@ fn what_is_not_what_it_says_is_refused_in_words() {
     write("rubbish.wasm", b"\0asm\x01\0\0\0\xff");
     desk.fails("policy sign rubbish.wasm --author author --out x.pkg", 1, "module_refused");
     assert!(!desk.path("x.pkg").exists());
+}
+
+/// Opens an account of this name with a key of its own; its id.
+fn open(desk: &Desk, name: &str) -> String {
+    desk.ok(&format!("key new {name}"));
+    desk.ok(&format!("account create {name} --key {name}"));
+    desk.ok(&format!("account show {name}"))["account"].as_str().unwrap().to_owned()
+}
+
+fn denied(desk: &Desk, line: &str, code: u16) {
+    let output = desk.command(line).arg("--json").output().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["error"]["code"], "policy_denied", "{line}: {value:#}");
+    assert_eq!(value["error"]["problem"]["denial"]["code"], code, "{line}: {value:#}");
+}
+
+/// Three observers with a machine each; one of them brings what all of them signed.
+#[test]
+fn observations_signed_on_three_machines_become_a_round_of_the_feed() {
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let desks = [Desk::new(&node.url), Desk::new(&node.url), Desk::new(&node.url)];
+    let bank = &desks[0];
+    let ids: Vec<String> =
+        desks.iter().zip(["bank", "fund", "shop"]).map(|(desk, name)| open(desk, name)).collect();
+    bank.ok(&format!("policy publish {} --as bank --author bank", module("dist/oracle-feed.wasm")));
+    bank.ok("token create RATE --as bank --policy oracle-feed --param feed=feed:EUR/USD --param decimals=4 \
+             --param admins=bank --param threshold=1 --param observers_min=2 --param heartbeat_ms=3600000 \
+             --param deviation_bps=500 --param age_ms_max=600000");
+    for id in &ids {
+        bank.ok(&format!("token invoke rate admit {id} --as bank"));
+    }
+    let observe = |round: u64, rows: [(&str, &str); 3]| {
+        for (desk, (name, answer)) in desks.iter().zip(rows) {
+            let made = desk.ok(&format!(
+                "evidence observe --feed EUR/USD --round {round} --answer {answer} --decimals 4 --as {name} \
+                 --out {name}.{round}"
+            ));
+            assert_eq!(
+                (&made["evidence"], &made["round"]),
+                (&"oracle_round".into(), &round.into()),
+                "{made:#}"
+            );
+            let file = format!("{name}.{round}");
+            if desk.path(&file) != bank.path(&file) {
+                std::fs::copy(desk.path(&file), bank.path(&file)).unwrap();
+            }
+        }
+    };
+    observe(1, [("bank", "1.0830"), ("fund", "10825"), ("shop", "1.08")]);
+    bank.fails(
+        "evidence observe --feed EUR/USD --round 1 --answer 1 --decimals 4 --as bank --out bank.1",
+        1,
+        "file_exists",
+    );
+    let whole = bank.ok("evidence round shop.1 bank.1 fund.1 --out one");
+    let answers: Vec<&str> =
+        whole["observations"].as_array().unwrap().iter().map(|one| one["answer"].as_str().unwrap()).collect();
+    assert_eq!(answers.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{whole:#}");
+    let words = bank.text("evidence show one");
+    for said in ["1.0830 by", "1.0825 by", "1.0800 by", "nothing here is verified"] {
+        assert!(words.contains(said), "{said:?} is missing in:\n{words}");
+    }
+
+    denied(bank, "token invoke rate transmit 1 --as bank", 103);
+    denied(bank, "token invoke rate transmit 1 --as bank --evidence fund.1", 107);
+    bank.fails("token invoke rate transmit 1 --as bank --evidence nowhere", 2, "usage");
+    bank.fails("token invoke rate transmit 1 --as bank --evidence passphrase", 4, "not_evidence");
+    let mut altered = std::fs::read(bank.path("one")).unwrap();
+    let last = altered.len() - 1;
+    altered[last] ^= 1;
+    std::fs::write(bank.path("altered"), altered).unwrap();
+    bank.fails("token invoke rate transmit 1 --as bank --evidence altered", 1, "bad_evidence");
+    bank.ok("token invoke rate transmit 1 --as bank --evidence one");
+    let latest = bank.ok("token view rate latest");
+    let field = |name: &str| {
+        let fields = latest["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!(field("answer")["i128"], "10825", "the median: {latest:#}");
+    assert_eq!((&field("round")["u64"], &field("fresh")["bool"]), (&"1".into(), &true.into()), "{latest:#}");
+    bank.fails("token invoke rate transmit 1 --as bank --evidence one", 1, "evidence_consumed");
+
+    // Files of two rounds are not one; a third observer may come later, to what two have collected.
+    observe(2, [("bank", "1.0840"), ("fund", "1.0850"), ("shop", "1.0860")]);
+    bank.fails("evidence round bank.2 fund.1 --out two", 1, "not_one_round");
+    bank.ok("evidence round bank.2 fund.2 --out two");
+    bank.fails("evidence round two bank.2 --out three", 1, "not_one_round");
+    bank.ok("evidence round two shop.2 --out two --force");
+    bank.ok("token invoke rate transmit 2 --as bank --evidence two");
+    let words = bank.text("token view rate latest");
+    assert!(words.contains("10850"), "{words}");
+    node.kill();
+}
+
+#[test]
+fn a_statement_is_carried_by_one_transition() {
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let (bank, notary) = (Desk::new(&node.url), Desk::new(&node.url));
+    open(&bank, "bank");
+    let by = open(&notary, "notary");
+    std::fs::write(notary.path("deed"), [7; 1024]).unwrap();
+    std::fs::write(notary.path("long"), [7; 1025]).unwrap();
+    let attest = |line: &str| notary.ok(&format!("evidence attest --as notary {line}"));
+    assert_eq!(attest("--topic deed --text signed --out text")["payload"], "7369676e6564");
+    assert_eq!(attest("--topic deed --payload 00ff --out hex")["payload"], "00ff");
+    let held = attest("--topic deed --payload-file deed --out file");
+    assert_eq!((&held["evidence"], held["account"].as_str()), (&"attestation".into(), Some(by.as_str())));
+    for (line, exit, code) in [
+        ("--topic deed --payload 0 --out x", 2, "usage"),
+        ("--topic deed --payload-file long --out x", 2, "usage"),
+        ("--topic deed --out x", 2, "usage"),
+        ("--topic deed --text a --payload 00 --out x", 2, "usage"),
+        ("--topic deed --text a --out text", 1, "file_exists"),
+        ("--topic deed --text a --sign-key stranger --out x", 1, "missing_key"),
+    ] {
+        notary.fails(&format!("evidence attest --as notary {line}"), exit, code);
+    }
+    let long = "x".repeat(65);
+    notary.fails(&format!("evidence attest --as notary --topic {long} --text a --out x"), 2, "usage");
+    assert!(!notary.path("x").exists());
+
+    for file in ["text", "file"] {
+        std::fs::copy(notary.path(file), bank.path(file)).unwrap();
+    }
+    bank.ok(&format!("policy publish {} --as bank --author bank", module("dist/fungible.wasm")));
+    bank.ok("token create EUR --as bank --policy fungible --param authorities=bank --param threshold=1 \
+             --param supply_max=0");
+    let carried = bank.ok("token mint 5 eur --as bank --to bank --evidence text --evidence file");
+    let shown = bank.ok(&format!("tx show {}", carried["receipt"]["transition"].as_str().unwrap()));
+    let topics: Vec<_> = shown["evidence"].as_array().unwrap().iter().map(|one| &one["topic"]).collect();
+    assert_eq!(topics, ["deed", "deed"], "{shown:#}");
+    bank.fails("token mint 5 eur --as bank --to bank --evidence file", 1, "evidence_consumed");
+    node.kill();
 }
 
 /// Cases of spend-limit; they do not fit another policy.

@@ -1,8 +1,11 @@
-//! `dsm evidence`: one file with everything that a stranger needs to judge some transitions again, and judging them again
-//! without the node.
+//! `dsm evidence`: what accounts sign for policies to see; and packages: one file with everything that a stranger needs to
+//! judge some transitions again, and judging them again without the node.
+
+pub(crate) mod sign;
 
 use super::failure::{Exit, Failure, file_failure};
 use super::node::compiler;
+use super::out::OutArgs;
 use super::proof::trusted_key;
 use super::session::Session;
 use super::show::{Show, rows, safe, short};
@@ -15,17 +18,27 @@ use serde::Serialize;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// What is done with evidence packages.
+/// What is done with evidence, and with packages of it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum EvidenceVerb {
+    /// Sign what an account observed in a round of a feed
+    Observe(sign::ObserveArgs),
+    /// Collect the observations of one round in one file
+    Round(sign::RoundArgs),
+    /// Sign a statement, which one transition of somebody may carry
+    Attest(sign::AttestArgs),
+    /// Tell what a file of evidence holds, without asking anybody
+    Show {
+        /// A file of `observe`, `round` or `attest`
+        file: PathBuf,
+    },
     /// Write a package about some transitions, with every record that has to do with them
     Export {
         /// An accepted transition; give it again for more
         #[arg(long = "transition", value_name = "ID", required = true)]
         transitions: Vec<TransitionId>,
-        /// The file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        #[command(flatten)]
+        out: OutArgs,
         /// Put in the whole log up to the checkpoint
         #[arg(long)]
         whole: bool,
@@ -125,14 +138,19 @@ impl From<EvidenceError> for Failure {
 
 pub(crate) fn run(session: &Session, verb: &EvidenceVerb) -> Result<(), Failure> {
     match verb {
+        EvidenceVerb::Observe(args) => sign::observe(session, args),
+        EvidenceVerb::Round(args) => sign::round(session, args),
+        EvidenceVerb::Attest(args) => sign::attest(session, args),
+        EvidenceVerb::Show { file } => sign::show(session, file),
         EvidenceVerb::Export { transitions, out, whole, checkpoint } => {
+            out.check()?;
             let client = session.client()?;
             if *checkpoint {
                 client.take_checkpoint()?;
             }
             let bytes = client.evidence(transitions, *whole)?;
-            std::fs::write(out, &bytes).map_err(|error| file_failure(out, &error))?;
-            let (file, bytes, transitions) = (out.clone(), bytes.len(), transitions.len());
+            out.write(&bytes)?;
+            let (file, bytes, transitions) = (out.file.clone(), bytes.len(), transitions.len());
             session.show(&Exported { file, bytes, transitions })
         }
         EvidenceVerb::Verify { file, trust, accept_dilithium3 } => {

@@ -18,6 +18,7 @@ mod gate;
 mod key;
 mod logs;
 pub(crate) mod node;
+mod out;
 mod pay;
 pub(crate) mod policy;
 mod proof;
@@ -113,7 +114,7 @@ enum Verb {
     Prove(proof::ProveVerb),
     /// Check a proof, a checkpoint or evidence of equivocation, without the node
     Verify(proof::VerifyArgs),
-    /// Write and check evidence packages: transitions with everything that a stranger needs to judge them again
+    /// Sign observations and statements for policies; write and check packages that let a stranger judge transitions again
     #[command(subcommand)]
     Evidence(evidence::EvidenceVerb),
     /// Move value to and from an EVM chain, by proof

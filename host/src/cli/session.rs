@@ -2,6 +2,7 @@
 //! receipt: settle what is pending, claim, sign, submit.
 
 use super::door::own_key;
+use super::evidence;
 use super::failure::{Exit, Failure, file_failure};
 use super::show::{Show, rows, short, show};
 use super::wallet::{OwnAccount, Pending, Wallet, close, is_closed, next_sequence};
@@ -66,6 +67,9 @@ pub(crate) struct SignArgs {
     /// Wait until it is durable on so many nodes: local, primary or replicated:N [default: the node's]
     #[arg(long, value_name = "LEVEL", env = "DSM_DURABILITY")]
     durability: Option<Durability>,
+    /// Show this evidence to the policies: a file of `dsm evidence observe`, `round` or `attest`; may be repeated
+    #[arg(long = "evidence", value_name = "FILE")]
+    evidence: Vec<PathBuf>,
     /// Write the signed transition to a file instead of submitting it
     #[arg(long, value_name = "FILE")]
     sign_to: Option<PathBuf>,
@@ -286,11 +290,13 @@ impl Session {
         build: impl FnOnce(Draft) -> Draft,
     ) -> Result<Outcome, Failure> {
         let network = same_network(&signing)?;
+        let evidence: Result<Vec<_>, Failure> =
+            args.evidence.iter().map(|file| evidence::sign::read(file)).collect();
         let mut draft = Draft::new(network, Window::around(Session::now_ms()), Session::random()?);
         for one in &signing {
             draft = draft.signer(one.own.account, one.head);
         }
-        let draft = build(draft);
+        let draft = evidence?.into_iter().fold(build(draft), Draft::evidence);
         let signers: Vec<(AccountId, &dyn Signer, u8)> = signing
             .iter()
             .flat_map(|one| one.keys.iter().map(|(index, key)| (one.own.account, key as &dyn Signer, *index)))

@@ -268,8 +268,8 @@ impl Ledger {
     }
 
     fn check_params(&self, terms: &TokenTerms) -> Result<(), Refusal> {
-        let bound = terms.policies.iter().zip(&terms.params).enumerate();
-        bound.map(|(index, (policy, params))| self.check_bound(index, policy, params)).collect()
+        let mut bound = terms.policies.iter().zip(&terms.params).enumerate();
+        bound.try_for_each(|(index, (policy, params))| self.check_bound(index, policy, params))
     }
 
     /// Whether `policy` is published and its parameters fit its description.

@@ -1,14 +1,15 @@
 //! `dsm policy export`: a signed policy as a CAR file, for tools that move content by its hash.
 
 use super::source;
-use crate::cli::failure::{Failure, file_failure};
+use crate::cli::failure::Failure;
+use crate::cli::out::OutArgs;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, rows};
 use dsm_sdk::api::PolicyCid;
 use dsm_sdk::car;
 use dsm_sdk::package::{VerifiedPackage, module_cid};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The answer of `export`.
 #[derive(Serialize)]
@@ -30,18 +31,19 @@ impl Show for Exported {
     }
 }
 
-pub(super) fn export(session: &Session, policy: &str, out: &Path) -> Result<(), Failure> {
+pub(super) fn export(session: &Session, policy: &str, out: &OutArgs) -> Result<(), Failure> {
+    out.check()?;
     let found = source::find(session, policy)?;
     let Some(package) = found.package.as_ref().map(VerifiedPackage::package) else {
         return Err(Failure::refused("policy_unsigned", format!("{policy} is a bare module"))
             .help("sign it first: `dsm policy sign FILE --author KEY --out PACKAGE`"));
     };
     let bytes = car::write(package);
-    std::fs::write(out, &bytes).map_err(|error| file_failure(out, &error))?;
+    out.write(&bytes)?;
     session.show(&Exported {
         policy: PolicyCid(package.envelope.policy),
         module: module_cid(&package.module).to_string(),
-        car: out.to_path_buf(),
+        car: out.file.clone(),
         bytes: bytes.len(),
     })
 }

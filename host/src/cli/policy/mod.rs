@@ -21,6 +21,7 @@ mod trying;
 mod verify_build;
 
 use super::failure::Failure;
+use super::out::OutArgs;
 use super::session::Session;
 use dsm_abi::{ABI_VERSION, KeyId};
 use dsm_crypto::{Signer, hash_guest, verify_guest};
@@ -64,9 +65,8 @@ pub(crate) enum PolicyVerb {
     Export {
         /// A package, a CAR file, or a published policy's CID, id or name in this wallet
         policy: String,
-        /// Where the file goes
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        #[command(flatten)]
+        out: OutArgs,
     },
     /// Tell what changed between two versions of a policy
     Diff {

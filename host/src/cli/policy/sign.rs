@@ -2,7 +2,8 @@
 
 use super::source::bytes_of;
 use super::{bare, engine, package};
-use crate::cli::failure::{Failure, file_failure};
+use crate::cli::failure::Failure;
+use crate::cli::out::OutArgs;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, rows};
 use dsm_abi::{Digest, KeyId, encode};
@@ -30,9 +31,8 @@ pub(crate) struct SignArgs {
     /// The key of this wallet that signs
     #[arg(long, value_name = "KEY")]
     author: String,
-    /// Where the package goes
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    out: OutArgs,
     #[command(flatten)]
     document: DocumentArgs,
 }
@@ -60,15 +60,16 @@ impl Show for Signed {
 }
 
 pub(super) fn sign(session: &Session, args: &SignArgs) -> Result<(), Failure> {
+    args.out.check()?;
     let module = bytes_of(&args.module)?;
     let package = sign_module(session, &args.module, module, &args.author, &args.document)?;
     let bytes = encode(&package);
-    std::fs::write(&args.out, &bytes).map_err(|error| file_failure(&args.out, &error))?;
+    args.out.write(&bytes)?;
     session.show(&Signed {
         policy: PolicyCid(package.envelope.policy),
         module: Digest(*blake3::hash(&package.module).as_bytes()),
         author: package.envelope.key.id(),
-        package: args.out.clone(),
+        package: args.out.file.clone(),
         bytes: bytes.len(),
     })
 }
