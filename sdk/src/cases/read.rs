@@ -268,7 +268,7 @@ impl<'a> Resolver<'a> {
         let TokenText { id: _, height, issuer, supply, cap, decimals } = written.cloned().unwrap_or_default();
         Ok(TokenView {
             id: self.token,
-            height: height.unwrap_or(1),
+            height: height.as_ref().map_or(Ok(1), count)?,
             issuer: issuer.map_or(Ok(AccountId(ISSUER)), |name| self.account(&name))?,
             supply: supply.map_or(Ok(SUPPLY), |amount| self.amount(&amount))?,
             cap: cap.map(|amount| self.amount(&amount)).transpose()?,
@@ -780,7 +780,7 @@ impl<'a> Resolver<'a> {
             };
             found.push(Evidence::BridgeProof {
                 bridge: BridgeId(self.names.id("digest", needed(one.bridge.as_ref(), "bridge")?)?),
-                chain_id: one.chain_id.ok_or("chain_id is missing")?,
+                chain_id: count(needed(one.chain_id.as_ref(), "chain_id")?)?,
                 contract: self.array(one.contract.as_ref(), "contract")?,
                 nonce: count(needed(one.nonce.as_ref(), "nonce")?)?,
                 kind: one.kind.ok_or("kind is missing")?,
@@ -791,7 +791,7 @@ impl<'a> Resolver<'a> {
                 amount: self.amount(needed(one.amount.as_ref(), "amount")?)?,
                 deadline_ms: self.time(needed(one.deadline.as_ref(), "deadline")?)?,
                 commitment: self.digest(one.commitment.as_deref().unwrap_or("none"))?,
-                height: one.height.unwrap_or_default(),
+                height: one.height.as_ref().map_or(Ok(0), count)?,
                 trust,
             });
         }

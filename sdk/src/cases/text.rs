@@ -87,7 +87,7 @@ written! {
         /// Its id.
         id: String,
         /// The height of its chain.
-        height: u64,
+        height: Value,
         /// The account that created it.
         issuer: String,
         /// Base units that exist.
@@ -312,7 +312,7 @@ written! {
         /// The bridge.
         bridge: String,
         /// The chain.
-        chain_id: u64,
+        chain_id: Value,
         /// The contract, 20 bytes.
         contract: Value,
         /// The lock's number.
@@ -334,7 +334,7 @@ written! {
         /// What the contract stores.
         commitment: String,
         /// The block.
-        height: u64,
+        height: Value,
         /// qbft, qbft-contract or attested.
         trust: String,
     }

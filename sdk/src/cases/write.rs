@@ -140,7 +140,7 @@ fn network(network: NetworkId) -> Option<String> {
 fn token(token: &TokenView) -> Option<TokenText> {
     let text = TokenText {
         id: (token.id.0 != TOKEN).then(|| id(&token.id.0)),
-        height: (token.height != 1).then_some(token.height),
+        height: (token.height != 1).then(|| number(token.height.into())),
         issuer: (token.issuer.0 != ISSUER).then(|| id(&token.issuer.0)),
         supply: (token.supply != SUPPLY).then(|| number(token.supply)),
         cap: token.cap.map(number),
@@ -343,7 +343,7 @@ fn evidence(evidence: &Evidence) -> EvidenceText {
         } => {
             text.lock = Some(LockText {
                 bridge: Some(id(&bridge.0)),
-                chain_id: Some(*chain_id),
+                chain_id: Some(number((*chain_id).into())),
                 contract: Some(bytes(contract)),
                 nonce: Some(number((*nonce).into())),
                 kind: Some(*kind),
@@ -354,7 +354,7 @@ fn evidence(evidence: &Evidence) -> EvidenceText {
                 amount: Some(number(*amount)),
                 deadline: Some(time_text(*deadline_ms)),
                 commitment: Some(id(&commitment.0)),
-                height: Some(*height),
+                height: Some(number((*height).into())),
                 trust: Some(trust.word().into()),
             });
         }
@@ -375,4 +375,100 @@ fn evidence(evidence: &Evidence) -> EvidenceText {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CaseFile, Names};
+    use super::*;
+    use dsm_abi::{AccountId, BridgeId, Description, Digest, Input, Observation, TokenId, Trust};
+
+    fn about() -> Description {
+        Description {
+            abi: dsm_abi::ABI_VERSION,
+            name: "any".into(),
+            version: "1.0.0".into(),
+            summary: String::new(),
+            params: Vec::new(),
+            methods: Vec::new(),
+            queries: Vec::new(),
+            denials: Vec::new(),
+            evidence: Vec::new(),
+            foreign_reads: Vec::new(),
+        }
+    }
+
+    /// A case in which every count of 64 bits is `count`.
+    fn case(count: u64) -> Case {
+        let account = AccountId([9; 32]);
+        let token = TokenId(TOKEN);
+        let lock = Evidence::BridgeProof {
+            bridge: BridgeId([7; 32]),
+            chain_id: count,
+            contract: [1; 20],
+            nonce: count,
+            kind: 1,
+            asset: [0; 20],
+            sender: [2; 20],
+            token,
+            recipient: account,
+            amount: u128::MAX,
+            deadline_ms: count,
+            commitment: Digest([3; 32]),
+            height: count,
+            trust: Trust::Attested,
+        };
+        let key = dsm_abi::KeyId([4; 32]);
+        let observations = vec![Observation { account, key, role: 0, answer: i128::MIN, observed_ms: count }];
+        let round = Evidence::OracleRound { feed: Digest([5; 32]), round: count, decimals: 4, observations };
+        let issuer = AccountId(ISSUER);
+        let input = Input {
+            abi: dsm_abi::ABI_VERSION,
+            policy_index: 0,
+            leg: 0,
+            time_ms: count,
+            network: NetworkId(NETWORK),
+            token: TokenView {
+                id: token,
+                height: count,
+                issuer,
+                supply: SUPPLY,
+                cap: None,
+                decimals: DECIMALS,
+            },
+            legs: vec![Leg { token, actor: account, action: Action::Burn { amount: 1 } }],
+            signers: Vec::new(),
+            parties: Vec::new(),
+            params: Vec::new(),
+            evidence: vec![lock, round],
+            foreign: Vec::new(),
+        };
+        Case {
+            name: "counts".into(),
+            state: StateMap::new(),
+            foreign: Vec::new(),
+            call: Call::Evaluate(input),
+            expected: Expectation::Accept(Vec::new()),
+        }
+    }
+
+    /// A number of TOML has 63 bits. A case whose chain's id or height had 64 was left out of the file: a field that
+    /// cannot be written made the whole case empty.
+    #[test]
+    fn counts_beyond_63_bits_are_written_and_read_back() {
+        let edge = i64::MAX as u64;
+        for count in [2, edge, edge + 1, u64::MAX] {
+            let written = write_cases("any", &[case(count)]);
+            let read = CaseFile::read(&written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+            let cases = read.cases(&about(), Names::default());
+            let mut cases = cases.unwrap_or_else(|error| panic!("{error}\n{written}"));
+            let (Call::Evaluate(found), Call::Evaluate(expected)) = (&mut cases[0].call, case(count).call)
+            else {
+                panic!("an operation");
+            };
+            // Whoever acts signs, whether the file says so or not.
+            found.signers.clear();
+            assert_eq!(*found, expected, "{written}");
+        }
+    }
 }
