@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Asks a live Prometheus every query of every dashboard, every rule and every metric of every alert, and demands data.
 
-usage: check.py URL [SECONDS]     exits 1 if anything has no data after so many seconds (180)
+usage: check.py URL [SECONDS [METRIC]]     exits 1 if anything has no data after so many seconds (180); with METRIC only
+                                           what names a metric that begins so
 
 A dashboard whose panels are empty looks like a quiet system. Grafana is not needed for this: its panels are files.
 """
@@ -68,10 +69,11 @@ def wanted(base):
 
 def main():
     base, patience = sys.argv[1].rstrip("/"), float(sys.argv[2]) if len(sys.argv) > 2 else 180
+    metric = sys.argv[3] if len(sys.argv) > 3 else ""
     end = time.monotonic() + patience
     while True:
         try:
-            queries = list(wanted(base))
+            queries = [(what, query) for what, query in wanted(base) if metric in query]
             if samples(base, "dsm_bridge_idle == 1"):
                 queries = [(what, query) for what, query in queries if not BRIDGE.search(query)]
             empty = [(what, query) for what, query in queries if not samples(base, query)]

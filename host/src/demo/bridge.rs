@@ -77,6 +77,9 @@ pub(super) fn run(session: &Session, args: &BridgeDemoArgs) -> Result<(), Failur
             story.town.chain.shim.url(),
             story.town.core_url,
         ));
+        story
+            .told
+            .line(&format!("    the relayer shows its metrics at {}/metrics", story.town.relayer_url()));
         runtime.block_on(crate::cli::node::shutdown());
     }
     story.town.close()

@@ -8,7 +8,8 @@ use std::path::Path;
 /// Folders whose programs run in the containers.
 const PROGRAMS: [&str; 3] = ["host/src", "storage-node/src", "bridge/src"];
 /// What only the command line of a person reads, and what the entrypoint sets from secrets.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 18] = [
+    "CARGO_HOME",
     "DSM_API_KEY_FILE",
     "DSM_BRIDGE",
     "DSM_BRIDGE_ADMIN_URL",
@@ -21,6 +22,11 @@ const ELSEWHERE: [&str; 12] = [
     "DSM_NODE",
     "DSM_PASSPHRASE_FILE",
     "DSM_WALLET",
+    "HOME",
+    "NO_COLOR",
+    "PATH",
+    "SSL_CERT_FILE",
+    "XDG_CACHE_HOME",
 ];
 /// Images that are built here.
 const IMAGES: [&str; 3] = ["core", "storage", "bridge"];
@@ -48,9 +54,7 @@ fn read_by_programs() -> BTreeSet<String> {
         for source in sources_below(folder).values() {
             let tokens = source.to_token_stream().to_string();
             for before in ["env = \"", "var (\"", "var_os (\""] {
-                found.extend(
-                    tokens.split(before).skip(1).filter_map(name).filter(|one| one.starts_with("DSM_")),
-                );
+                found.extend(tokens.split(before).skip(1).filter_map(name));
             }
         }
     }
@@ -71,6 +75,7 @@ fn every_variable_is_listed_and_every_listed_one_is_read() {
     let programs = read_by_programs();
     let mut wanted = read_by_compose(&compose);
     wanted.extend(programs.iter().cloned());
+    wanted.extend(read_by_compose(&text("dockerfiles/entrypoint.sh")));
     let example = text(".env.example");
     let lines = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
     let listed: Vec<&str> = lines.map(|(name, _)| name).filter(|name| name.chars().all(is_name)).collect();

@@ -204,6 +204,12 @@ impl Town {
         })
     }
 
+    /// Where the relayer answers.
+    pub(super) fn relayer_url(&self) -> String {
+        let relayer = self.services.last().expect("a town has four attestors and, behind them, a relayer");
+        format!("http://{}", relayer.local_addr())
+    }
+
     /// Admits alice and bob to the gated token, by what the issuer says of them.
     pub(super) fn admit(&self) -> Result<dsm_sdk::receipt::Receipt, Failure> {
         let Cast { issuer, alice, bob, .. } = &self.cast;
