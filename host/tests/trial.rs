@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use dsm_abi::{Call, Description};
+use dsm_abi::{Action, Call, Description, Effect, PolicyId};
 use dsm_host::engine::{State, mutants};
 use dsm_host::trial::{Fuzzer, Model, Trial, flame_graph, mutate, shares};
 use dsm_policy::Policy;
-use dsm_sdk::cases::{Case, CaseFile, Names, uncovered, write_cases, write_sequence};
+use dsm_policy::bench::START_MS;
+use dsm_sdk::cases::{Case, CaseFile, Expectation, Names, uncovered, write_cases, write_sequence};
+use dsm_sdk::package::policy_cid;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,6 +77,41 @@ fn every_standard_policy_s_cases_are_read_back_as_they_were_written() {
             assert_eq!(read, &Case { foreign: foreign.clone(), ..case.clone() }, "{name}");
         }
         assert_eq!(uncovered(&about, &read), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn upgrades_are_written_in_words() {
+    let about = governance::Governance::description();
+    let (before, after) = (PolicyId([0x5b; 32]), PolicyId([7; 32]));
+    let read = |leg: &str, effects: &str| {
+        let case = format!("[[case]]\nname = \"x\"\nlegs = [{leg}]\naccept = [{effects}]\n");
+        let file = CaseFile::read(&format!("format = 1\n[start]\nparams = []\n{case}")).unwrap();
+        file.cases(&about, Names::default()).map_err(|error| error.to_string())
+    };
+    let leg = format!("{{ by = \"a\", do = \"upgrade\", from = \"{}\", index = 2 }}", policy_cid(&before));
+    let schedule = "{ schedule_upgrade = 1, policy = \"#7\", params = [{ u64 = 7 }], due = \"+1d\" }";
+    let cases = read(&leg, &format!("{schedule}, {{ cancel_upgrade = 3 }}")).unwrap();
+    let Call::Evaluate(input) = &cases[0].call else { panic!("a leg is judged") };
+    assert_eq!(input.legs[0].action, Action::Upgrade { policy_index: 2, from: before });
+    let (params, due_ms) = (vec![dsm_abi::Value::U64(7)], START_MS + 86_400_000);
+    let scheduled = Effect::ScheduleUpgrade { policy_index: 1, policy: after, params, due_ms };
+    let effects = vec![scheduled, Effect::CancelUpgrade { policy_index: 3 }];
+    assert_eq!(cases[0].expected, Expectation::Accept(effects));
+    let rows = [
+        ("{ by = \"a\", do = \"upgrade\" }", "", "from is missing"),
+        ("{ by = \"a\", do = \"upgrade\", from = \"b\", to = \"c\" }", "", "upgrade has no to"),
+        (leg.as_str(), "{ schedule_upgrade = 1, policy = \"b\" }", "due is missing"),
+        (leg.as_str(), "{ schedule_upgrade = 1, due = \"+1d\" }", "policy is missing"),
+        (
+            leg.as_str(),
+            "{ schedule_upgrade = 1, policy = \"b\", params = [7], due = \"+1d\" }",
+            "a value with its type is missing",
+        ),
+    ];
+    for (leg, effects, words) in rows {
+        let error = read(leg, effects).unwrap_err();
+        assert!(error.contains(words), "{words}: {error}");
     }
 }
 

@@ -5,6 +5,7 @@ use super::text::{
     PartyText, SignerText, TokenText,
 };
 use super::{Case, Expectation, Wanted, time};
+use crate::package::parse_policy;
 use dsm_abi::{
     ABI_VERSION, AccountId, Action, BridgeId, Call, CreditId, Description, Digest, Effect, Evidence, Field,
     ForeignBalance, Hold, HoldId, HoldKind, Input, KeyId, Leg, NetworkId, Observation, Party, PolicyId,
@@ -456,7 +457,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn policy(&self, text: &str) -> Result<PolicyId, String> {
-        self.names.id("policy", text).map(PolicyId)
+        parse_policy(text).map_or_else(|| self.names.id("policy", text).map(PolicyId), Ok)
     }
 
     fn hold_id(&self, text: &str) -> Result<HoldId, String> {
