@@ -5,10 +5,10 @@
 //! compiles.
 
 use super::audit::{Audit, Kind};
+use super::body::unread;
 use super::problem::Failure;
 use super::routes::{Name, ROUTES};
 use super::{Api, REQUEST_TIME_MAX};
-use crate::node::Place;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -382,7 +382,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     REQUEST.scope(Arc::clone(&id), answer(api, request, next, id)).await
 }
 
-async fn answer(api: Api, mut request: Request, next: Next, id: Arc<str>) -> Response {
+async fn answer(api: Api, request: Request, next: Next, id: Arc<str>) -> Response {
     let start = Instant::now();
     let asked = Asked::of(&api.access, &request);
     let mut origin = request.headers().get(header::ORIGIN).cloned();
@@ -402,12 +402,11 @@ async fn answer(api: Api, mut request: Request, next: Next, id: Arc<str>) -> Res
                 kind = Kind::Refused;
                 Failure::new(StatusCode::FORBIDDEN, "not_served", "this node does not serve this route")
                     .into_response()
-            } else if let Err(wait) = line_up(&api, &asked, &mut request) {
+            } else if let Err(wait) = check_line(&api, &asked) {
                 // Like refusals of the door these come in floods.
                 kind = Kind::Refused;
                 api.http.turned_away(start.elapsed());
-                let ms = u64::try_from(wait.as_millis()).unwrap_or(1000);
-                Failure::overloaded(ms, "submissions wait in a long line; come back later").into_response()
+                unread(request, Failure::long_line(wait).into_response())
             } else {
                 run(&api, request, next).await
             };
@@ -432,28 +431,16 @@ async fn answer(api: Api, mut request: Request, next: Next, id: Arc<str>) -> Res
     answer
 }
 
-/// A place in the node's line, as long as the wait, for a request that submits; its handler finds it in the request.
-fn line_up(api: &Api, asked: &Asked, request: &mut Request) -> Result<(), Duration> {
-    if matches!(asked.name, Some(Name::Submit | Name::Batch)) {
-        let place = api.node.line_up()?;
-        request.extensions_mut().insert(Lined(Arc::new(Mutex::new(Some(place)))));
-    }
-    Ok(())
-}
-
-/// The place in line of a request.
-#[derive(Clone)]
-struct Lined(Arc<Mutex<Option<Place>>>);
-
-/// Takes the place in line out of a request.
-pub(super) fn place(request: &mut Request) -> Option<Place> {
-    request.extensions_mut().remove::<Lined>().and_then(|Lined(place)| place.lock().take())
+/// Whether the node's line has a place, for a request that submits.
+fn check_line(api: &Api, asked: &Asked) -> Result<(), Duration> {
+    if matches!(asked.name, Some(Name::Submit | Name::Batch)) { api.node.check_line() } else { Ok(()) }
 }
 
 /// Runs the handler, if there is a place, for as long as a request may take.
 async fn run(api: &Api, request: Request, next: Next) -> Response {
     let Ok(_slot) = api.slots.try_acquire() else {
-        return Failure::overloaded(1000, "too many requests are being answered").into_response();
+        let failure = Failure::overloaded(1000, "too many requests are being answered");
+        return unread(request, failure.into_response());
     };
     match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
         Ok(answer) => answer,

@@ -1,16 +1,25 @@
 //! Bodies in and out: bounded, of a stated type, never decompressed.
 
 use super::problem::Failure;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dsm_sdk::api::limit;
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 pub(super) const OCTETS: &str = "application/octet-stream";
 pub(super) const JSON: &str = "application/json";
+
+/// Bytes of a body that are read for nothing, so that a client which is answered before it has sent them sees the
+/// answer and keeps its connection: the longest batch. Whoever sends more is cut off.
+const UNREAD_BYTES_MAX: usize = limit::BATCH_BYTES_MAX;
+/// How long they are waited for.
+const UNREAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The type of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +66,33 @@ pub(super) async fn read(
         return Err(too_long());
     }
     to_bytes(request.into_body(), limit).await.map(|bytes| (kind, bytes)).map_err(|_| too_long())
+}
+
+/// The answer to a request whose body nobody reads.
+///
+/// A client that waits to be told to go on (`Expect: 100-continue`, RFC 9110, 10.1.1) has not sent its body and need
+/// not: the connection ends with the answer, because nothing tells a body that comes late from a further request. Any
+/// other client sends the body, and what a server leaves unread when it closes can cost the client the answer (RFC
+/// 9112, 9.6): it is answered at once, and its body is read and thrown away.
+pub(super) fn unread(request: Request, mut answer: Response) -> Response {
+    if request.headers().contains_key(header::EXPECT) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return answer;
+    }
+    let body = request.into_body();
+    if !body.is_end_stream() {
+        tokio::spawn(tokio::time::timeout(UNREAD_TIME_MAX, discard(body)));
+    }
+    answer
+}
+
+async fn discard(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let mut left = UNREAD_BYTES_MAX;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        let Some(less) = left.checked_sub(chunk.len()) else { return };
+        left = less;
+    }
 }
 
 fn kind_of(headers: &HeaderMap) -> Result<Kind, Failure> {

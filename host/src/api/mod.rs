@@ -53,9 +53,9 @@ const CONNECTIONS_MAX: usize = 900;
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(60);
 /// Requests handled at once; a further one is answered `overloaded`. Fewer than there are connections.
 const REQUESTS_MAX: usize = 800;
-/// Batches handled at once; a further one is answered `overloaded`. Their bodies are up to a hundred times as long as
-/// others, so they have few places of their own, and whoever holds all of these keeps nobody from submitting singly.
-const BATCHES_MAX: usize = 8;
+/// KiB of the batches handled at once; one that does not fit is answered `overloaded`. Four of the longest, or eight in
+/// canonical bytes; whoever holds all of that keeps nobody from submitting singly.
+const BATCHES_KIB_MAX: usize = 4 * submit::JSON_BATCH_BYTES_MAX / 1024 + 8;
 /// Backups at once: each reads the whole log.
 const BACKUPS_MAX: usize = 1;
 /// Evidence packages cut at once: each reads through the log.
@@ -73,7 +73,7 @@ struct Api {
     http: Arc<HttpMetrics>,
     refusals: Arc<refusals::Refusals>,
     slots: Arc<Semaphore>,
-    batches: Arc<Semaphore>,
+    batches_kib: Arc<Semaphore>,
     backups: Arc<Semaphore>,
     evidence: Arc<Semaphore>,
     access: Access,
@@ -125,7 +125,7 @@ pub async fn serve_with(
 ) -> std::io::Result<()> {
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
-    let batches = Arc::new(Semaphore::new(BATCHES_MAX));
+    let batches_kib = Arc::new(Semaphore::new(BATCHES_KIB_MAX));
     let backups = Arc::new(Semaphore::new(BACKUPS_MAX));
     let ApiConfig { access, settings, tls } = config;
     let api = Api {
@@ -133,7 +133,7 @@ pub async fn serve_with(
         http: Arc::default(),
         refusals: Arc::default(),
         slots,
-        batches,
+        batches_kib,
         backups,
         evidence: Arc::new(Semaphore::new(EVIDENCE_MAX)),
         access,

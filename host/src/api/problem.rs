@@ -56,6 +56,12 @@ impl Failure {
         failure
     }
 
+    /// The line in front of the node is too long: so long would the wait be.
+    pub(super) fn long_line(wait: std::time::Duration) -> Failure {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(1000);
+        Failure::overloaded(ms, "submissions wait in a long line; come back later")
+    }
+
     pub(super) fn not_found(what: &str) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }

@@ -1,12 +1,12 @@
 //! What changes something: transitions, packages, checkpoints.
 
 use super::Api;
-use super::body::{Kind, from_json, json, read};
+use super::body::{Kind, from_json, json, read, unread};
 use super::problem::Failure;
-use crate::node::SubmitError;
+use crate::node::{Place, SubmitError};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use dsm_abi::TransitionId;
 use dsm_core::SignedTransition;
 use dsm_sdk::api::{
@@ -15,6 +15,11 @@ use dsm_sdk::api::{
 };
 use dsm_sdk::receipt::{Durability, Receipt};
 use serde::Deserialize;
+use std::time::Instant;
+use tokio::sync::SemaphorePermit;
+
+/// Bytes of a batch in JSON: hex has two characters for a byte.
+pub(super) const JSON_BATCH_BYTES_MAX: usize = 2 * limit::BATCH_BYTES_MAX;
 
 type Answer = Result<Response, Failure>;
 
@@ -47,15 +52,24 @@ fn check_key(key: Option<&HeaderValue>, signed: &[u8]) -> Result<(), Failure> {
     Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key", detail))
 }
 
-pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, mut request: Request) -> Answer {
+/// A place in line for what has been read.
+fn line_up(api: &Api, submissions: usize) -> Result<Place, Failure> {
+    let read = Instant::now();
+    api.node.line_up(submissions).map_err(|wait| {
+        api.http.turned_away(read.elapsed());
+        Failure::long_line(wait)
+    })
+}
+
+pub(super) async fn transition(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
     let level = level(query)?;
-    let place = super::access::place(&mut request);
     let key = request.headers().get("idempotency-key").cloned();
     let bytes = match read(request, limit::TRANSITION_BYTES_MAX, limit::JSON_BYTES_MAX).await? {
         (Kind::Octets, bytes) => bytes.to_vec(),
         (Kind::Json, bytes) => from_json::<SubmitRequest>(&bytes)?.signed.0,
     };
     check_key(key.as_ref(), &bytes)?;
+    let place = Some(line_up(&api, 1)?);
     // Kept for the list of refusals: a few thousand bytes, hardly a millionth of the time that judging takes.
     let signed = bytes.clone();
     match api.node.submit_from(place, bytes, level).await {
@@ -95,22 +109,29 @@ fn failed(api: &Api, signed: &[u8], error: SubmitError) -> Failure {
     failure
 }
 
-pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, mut request: Request) -> Answer {
+/// Room for the body of a batch, by the length that its head states; one that states none may be the longest.
+fn room<'a>(api: &'a Api, request: &Request) -> Option<SemaphorePermit<'a>> {
+    let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let bytes = stated.and_then(|length| length.parse().ok()).unwrap_or(usize::MAX).min(JSON_BATCH_BYTES_MAX);
+    // At least one, or empty batches would need none.
+    let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+    api.batches_kib.try_acquire_many(kib).ok()
+}
+
+pub(super) async fn batch(State(api): State<Api>, query: AskedQuery, request: Request) -> Answer {
     let level = level(query)?;
-    let mut place = super::access::place(&mut request);
-    let Ok(_place) = api.batches.try_acquire() else {
-        return Err(Failure::overloaded(1000, "too many batches are being answered"));
+    let Some(_room) = room(&api, &request) else {
+        let failure = Failure::overloaded(1000, "too many bytes of batches are being answered");
+        return Ok(unread(request, failure.into_response()));
     };
-    let items: Vec<Vec<u8>> = match read(request, limit::BATCH_BYTES_MAX, 2 * limit::BATCH_BYTES_MAX).await? {
+    let items: Vec<Vec<u8>> = match read(request, limit::BATCH_BYTES_MAX, JSON_BATCH_BYTES_MAX).await? {
         (Kind::Octets, bytes) => decode_batch(&bytes)?,
         (Kind::Json, bytes) => {
             from_json::<BatchRequest>(&bytes)?.signed.into_iter().map(|Hex(bytes)| bytes).collect()
         }
     };
     api.node.check_level(level)?;
-    if let Some(place) = &mut place {
-        place.widen(items.len());
-    }
+    let place = line_up(&api, items.len())?;
     // All are on their way before the first is awaited, so they share fsyncs.
     let waiting: Vec<_> = items
         .into_iter()

@@ -1,7 +1,7 @@
 //! The line in front of the node: whether a submission that comes now would wait too long, decided before its body is
-//! read.
+//! read, and once more when it has been read and counted.
 //!
-//! By Little's law a newcomer waits for as long as the node needs for those before it: their number, over how many a
+//! A place is taken only then: whoever announces a batch and sends it slowly, or never, keeps nobody out. By Little's law a newcomer waits for as long as the node needs for those before it: their number, over how many a
 //! second it answers when it is busy. That rate is measured all the time, so a faster machine has a longer line and the
 //! same wait. Time is a parameter; the only clock is [`Admission`]'s.
 
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Whoever would wait longer is turned away. Well below the quarter of a second in which an accepted transition is
-/// answered, because the wait is an estimate and the fsync comes on top.
-const WAIT_MAX: Duration = Duration::from_millis(120);
+/// answered, because the wait is an estimate, a batch has its own length, and the fsync comes on top.
+const WAIT_MAX: Duration = Duration::from_millis(80);
 /// So many may always wait: enough to fill one group commit, so that a wrong estimate cannot starve the node.
 const LINE_MIN: usize = 64;
 /// A node is busy in a window in which never fewer than these were in line; only then its pace is all that it can do.
@@ -38,7 +38,9 @@ impl Line {
         Line { inside: 0, answered: 0, fewest: 0, since: now, pace: None }
     }
 
-    fn enter(&mut self, now: Instant) -> Result<(), Duration> {
+    /// Whether a newcomer's first submission is answered soon enough; those that come with it are not counted, or the
+    /// longest batches would never find a place.
+    fn check(&mut self, now: Instant) -> Result<(), Duration> {
         self.measure(now);
         if self.inside >= LINE_MIN
             && let Some(pace) = self.pace
@@ -48,13 +50,18 @@ impl Line {
                 return Err(wait.min(Duration::from_secs(1)));
             }
         }
-        self.inside += 1;
         Ok(())
     }
 
-    fn leave(&mut self, weight: usize) {
-        self.inside -= weight;
-        self.answered += weight;
+    fn enter(&mut self, now: Instant, submissions: usize) -> Result<(), Duration> {
+        self.check(now)?;
+        self.inside += submissions;
+        Ok(())
+    }
+
+    fn leave(&mut self, submissions: usize) {
+        self.inside -= submissions;
+        self.answered += submissions;
         self.fewest = self.fewest.min(self.inside);
     }
 
@@ -83,32 +90,28 @@ impl Admission {
         Admission(Arc::new(Mutex::new(Line::new(Instant::now()))))
     }
 
-    /// A place in line, or how long the wait would be.
-    pub(super) fn enter(&self) -> Result<Place, Duration> {
-        self.0.lock().enter(Instant::now())?;
-        Ok(Place { admission: self.clone(), weight: 1 })
+    /// Whether there would be a place, or how long the wait would be.
+    pub(super) fn check(&self) -> Result<(), Duration> {
+        self.0.lock().check(Instant::now())
+    }
+
+    /// A place in line for so many, or how long the wait would be.
+    pub(super) fn enter(&self, submissions: usize) -> Result<Place, Duration> {
+        self.0.lock().enter(Instant::now(), submissions)?;
+        Ok(Place { admission: self.clone(), submissions })
     }
 }
 
-/// A place in line, until it is dropped.
+/// A place in line for one submission or several, until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     admission: Admission,
-    weight: usize,
-}
-
-impl Place {
-    /// The place is that of so many submissions.
-    pub fn widen(&mut self, submissions: usize) {
-        let more = submissions.saturating_sub(self.weight);
-        self.weight += more;
-        self.admission.0.lock().inside += more;
-    }
+    submissions: usize,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admission.0.lock().leave(self.weight);
+        self.admission.0.lock().leave(self.submissions);
     }
 }
 
@@ -116,14 +119,28 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    /// A node that answers `pace` a second is offered `offered` a second; the longest line, and how many were turned
-    /// away. Steps of a millisecond.
+    /// As [`run_batches`], one by one.
     fn run(line: &mut Line, start: Instant, seconds: u64, offered: usize, pace: usize) -> (usize, usize) {
-        let (mut longest, mut refused, mut work) = (0, 0, 0);
+        run_batches(line, start, seconds, offered, pace, 1)
+    }
+
+    /// A node that answers `pace` a second is offered `offered` a second, `batch` at once; the longest line, and how many
+    /// were turned away. Steps of a millisecond.
+    fn run_batches(
+        line: &mut Line,
+        start: Instant,
+        seconds: u64,
+        offered: usize,
+        pace: usize,
+        batch: usize,
+    ) -> (usize, usize) {
+        let (mut longest, mut refused, mut work, mut due) = (0, 0, 0, 0);
         for step in 0..seconds * 1000 {
             let now = start + Duration::from_millis(step);
-            for _ in 0..offered / 1000 {
-                refused += usize::from(line.enter(now).is_err());
+            due += offered;
+            while due >= batch * 1000 {
+                due -= batch * 1000;
+                refused += if line.enter(now, batch).is_err() { batch } else { 0 };
             }
             longest = longest.max(line.inside);
             work += pace;
@@ -138,14 +155,21 @@ mod tests {
 
     #[test]
     fn the_line_is_as_long_as_the_node_is_fast() {
-        for (pace, offered) in [(20_000, 100_000), (5_000, 25_000), (1_000, 5_000)] {
+        for (pace, offered, batch) in [
+            (20_000, 100_000, 1),
+            (5_000, 25_000, 1),
+            (1_000, 5_000, 1),
+            (20_000, 100_000, 64),
+            (5_000, 25_000, 500),
+        ] {
             let start = Instant::now();
             let mut line = Line::new(start);
             // The first window has no pace yet; then the line settles.
-            run(&mut line, start, 2, offered, pace);
-            let (longest, refused) = run(&mut line, start + Duration::from_secs(2), 10, offered, pace);
-            let wait = longest as f64 / pace as f64;
-            assert!(wait <= 0.2, "at {pace} a second the last of {longest} waits {wait} s");
+            run_batches(&mut line, start, 2, offered, pace, batch);
+            let (longest, refused) =
+                run_batches(&mut line, start + Duration::from_secs(2), 10, offered, pace, batch);
+            let wait = longest.saturating_sub(batch) as f64 / pace as f64;
+            assert!(wait <= 0.1, "at {pace} a second the last of {longest} waits {wait} s");
             let taken = offered * 10 - refused;
             assert!(taken * 100 >= pace * 10 * 95, "{taken} of {} that it can do", pace * 10);
         }

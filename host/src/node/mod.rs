@@ -83,6 +83,15 @@ struct Shared {
     started: std::time::Instant,
 }
 
+impl Running {
+    fn turned_away(&self, submissions: usize) {
+        let metrics = &self.shared.metrics;
+        for counter in [&metrics.submitted, &metrics.overloaded] {
+            counter.fetch_add(submissions as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
 /// What happens with the answer to a submission.
 type Respond = Box<dyn FnOnce(Result<Receipt, SubmitError>) + Send>;
 
@@ -105,16 +114,21 @@ impl Node {
         self.submit_from(None, bytes, level).await
     }
 
-    /// A place in line for a submission, before anything of it is read; or how long it would wait, which is too long.
-    /// Holding it is voluntary: whoever shares the process bounds what is on its way by itself.
+    /// Whether there would be a place in line for a submission, before anything of it is read.
     ///
     /// # Errors
-    /// How long the wait would be.
-    pub fn line_up(&self) -> Result<Place, std::time::Duration> {
-        self.0.admission.enter().inspect_err(|_| {
-            metrics::count(&self.0.shared.metrics.submitted);
-            metrics::count(&self.0.shared.metrics.overloaded);
-        })
+    /// How long it would wait, which is too long.
+    pub fn check_line(&self) -> Result<(), std::time::Duration> {
+        self.0.admission.check().inspect_err(|_| self.0.turned_away(1))
+    }
+
+    /// A place in line for so many submissions, before they are verified. Holding it is voluntary: whoever shares the
+    /// process bounds what is on its way by itself.
+    ///
+    /// # Errors
+    /// How long they would wait, which is too long.
+    pub fn line_up(&self, submissions: usize) -> Result<Place, std::time::Duration> {
+        self.0.admission.enter(submissions).inspect_err(|_| self.0.turned_away(submissions))
     }
 
     /// As [`Node::submit_at`], from a place in line that others get as soon as the transition is durable here.

@@ -223,6 +223,7 @@ fn start(
     for number in 0..config.verifiers.max(1) {
         let (shared, arrivals, to_sequencer) = (Arc::clone(&shared), arrivals.clone(), to_sequencer.clone());
         threads.push(spawn(format!("dsm-verify-{number}"), move || {
+            step_back();
             verify_arrivals(&shared, &verifier, &arrivals, &to_sequencer);
         })?);
     }
@@ -246,6 +247,22 @@ fn start(
     let admission = Admission::new();
     Ok(Node(Arc::new(Running { shared, intake, admission, threads: Mutex::new(threads) })))
 }
+
+/// By how much the verifying threads are nicer than the others.
+#[cfg(target_os = "linux")]
+const VERIFY_NICENESS: i32 = 5;
+
+/// Verification is most of what a busy node does, and comes in long stretches: where processors are scarce it leaves
+/// them first to the threads that sequence, commit and answer, whose work is short. On Linux niceness is a thread's own.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    if let Err(error) = rustix::process::nice(VERIFY_NICENESS) {
+        tracing::debug!(%error, "verifying threads are as important as others");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
 
 /// Threads that run policies need more native stack than the depth meter lets a guest use.
 const STACK_BYTES: usize = 8 << 20;

@@ -20,5 +20,6 @@ mod events;
 mod evidence;
 mod http;
 mod ledger;
+mod line;
 mod refusals;
 mod server;

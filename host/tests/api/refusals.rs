@@ -215,9 +215,10 @@ fn a_batch_is_counted_before_it_is_decoded() {
 }
 
 #[test]
-fn batches_beyond_their_places_are_answered_overloaded_and_hinder_nobody_else() {
+fn batches_beyond_their_room_are_answered_overloaded_and_hinder_nobody_else() {
     let server = Server::new();
-    let ask = head("POST", BATCH, &[("content-type", OCTETS), ("content-length", "4000000")]);
+    let longest = limit::BATCH_BYTES_MAX.to_string();
+    let ask = head("POST", BATCH, &[("content-type", OCTETS), ("content-length", &longest)]);
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = connect(server.address);
@@ -231,13 +232,13 @@ fn batches_beyond_their_places_are_answered_overloaded_and_hinder_nobody_else() 
         if answer.status != 200 {
             break answer;
         }
-        assert!(Instant::now() < deadline, "eight batches take all places");
+        assert!(Instant::now() < deadline, "eight of the longest batches take all room");
     };
     assert!(refused.refused("a ninth batch", 503, "overloaded").retry_after_ms.is_some());
     assert_eq!(server.post(TRANSITIONS, OCTETS, &good(&server.world)).status, 200);
     drop(waiting);
     while server.post(BATCH, OCTETS, &[0; 4]).status != 200 {
-        assert!(Instant::now() < deadline, "batches that never came give their places back");
+        assert!(Instant::now() < deadline, "batches that never came give their room back");
     }
 }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -27,6 +28,10 @@ use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 /// Lines on their way to the thread.
 const QUEUE_MAX: usize = 16 * 1024;
+/// How long lines gather before they are written together, and how many bytes: a wake-up and a write for each would
+/// cost a busy service more than the lines themselves.
+const GATHER: Duration = Duration::from_millis(5);
+const TOGETHER_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the file before it is set aside as `FILE.1`, in the place of the one before it.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -205,19 +210,28 @@ impl Write for Lines {
 }
 
 fn write_lines(receiver: &Receiver<Item>, mut file: Option<Kept>, queue: &Queue) {
-    let mut said = 0;
-    while let Ok(Item::Line(mut line)) = receiver.recv() {
+    let (mut said, mut ended) = (0, false);
+    while !ended {
+        let Ok(Item::Line(mut lines)) = receiver.recv() else { return };
+        std::thread::sleep(GATHER);
+        while lines.len() < TOGETHER_BYTES_MAX && !ended {
+            match receiver.try_recv() {
+                Ok(Item::Line(line)) => lines.extend(line),
+                Ok(Item::End) => ended = true,
+                Err(_) => break,
+            }
+        }
         let dropped = queue.dropped.load(Ordering::Relaxed);
         if dropped > said {
-            line.extend(
+            lines.extend(
                 format!("{} log lines were dropped: nobody took them in time\n", dropped - said).bytes(),
             );
             said = dropped;
         }
         // A log that nobody reads is no reason to stop.
-        drop(io::stderr().lock().write_all(&line));
+        drop(io::stderr().lock().write_all(&lines));
         if let Some(file) = &mut file {
-            file.write(&line);
+            file.write(&lines);
         }
     }
 }
@@ -237,8 +251,8 @@ impl Kept {
         Ok(Kept { path: path.to_path_buf(), file, length })
     }
 
-    fn write(&mut self, line: &[u8]) {
-        if self.length + line.len() as u64 > FILE_BYTES_MAX {
+    fn write(&mut self, lines: &[u8]) {
+        if self.length + lines.len() as u64 > FILE_BYTES_MAX {
             let mut aside = self.path.clone().into_os_string();
             aside.push(".1");
             // If it cannot be set aside it grows: better than lines that are lost.
@@ -248,8 +262,8 @@ impl Kept {
                 *self = fresh;
             }
         }
-        if self.file.write_all(line).is_ok() {
-            self.length += line.len() as u64;
+        if self.file.write_all(lines).is_ok() {
+            self.length += lines.len() as u64;
         }
     }
 }
