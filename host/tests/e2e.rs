@@ -97,7 +97,8 @@ fn the_story_s_evidence_and_another_package_are_judged_without_the_node() {
     assert_eq!(export(last, &[]).1["error"]["code"], "no_checkpoint");
     let (exit, exported) = export(last, &["--checkpoint"]);
     assert_eq!((exit, &exported["transitions"]), (0, &Value::from(1)), "{exported:#}");
-    assert_eq!(export(&"7".repeat(64), &[]).1["error"]["code"], "not_found");
+    assert_eq!(export(last, &["--checkpoint"]).1["error"]["code"], "file_exists");
+    assert_eq!(export(&"7".repeat(64), &["--force"]).1["error"]["code"], "not_found");
     node.kill();
     let (exit, report) = judged(&["one.dsm", "--trust", "story/node.json"]);
     assert_eq!(exit, 0, "{report:#}");

@@ -291,6 +291,74 @@ fn observations_signed_on_three_machines_become_a_round_of_the_feed() {
     node.kill();
 }
 
+/// The exit code and the answer of `policy simulate`, whose operation has spaces.
+fn simulated(desk: &Desk, options: &str, op: &str) -> (i32, Value) {
+    let mut command = desk.command(&format!("policy simulate {options}"));
+    let output = command.args(["--op", op, "--json"]).output().unwrap();
+    let value = serde_json::from_slice(&output.stdout);
+    (output.status.code().unwrap(), value.unwrap_or_else(|error| panic!("{options}: {error}: {output:?}")))
+}
+
+/// What a token's policies would say, with the node's state under them: nothing is signed, nothing changes.
+#[test]
+fn an_operation_is_tried_against_a_token_as_the_node_has_it() {
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let bank = Desk::new(&node.url);
+    open(&bank, "bank");
+    open(&bank, "shop");
+    for name in ["fungible", "spend-limit"] {
+        bank.ok(&format!("policy publish {} --as bank --author bank", module(&format!("dist/{name}.wasm"))));
+    }
+    bank.ok("token create EUR --as bank --policy fungible --policy spend-limit --param 0.authorities=bank \
+             --param 0.threshold=1 --param supply_max=5000 --param transfer_max=600 --param daily_max=1000 \
+             --param 1.authorities= --param 1.threshold=0");
+    bank.ok("token mint 2000 eur --as bank --to bank");
+    bank.ok("claim bank --all");
+    bank.ok("transfer 600 eur --from bank --to shop");
+    let before = bank.ok("status")["position"].clone();
+    for (index, op, expected) in [
+        // The day's 1,000 are what the node counted: 600 of them are spent.
+        (1, "transfer by=bank to=shop amount=400", None),
+        (1, "transfer by=bank to=shop amount=401", Some(101)),
+        (1, "transfer by=bank to=shop amount=601", Some(100)),
+        (1, "transfer by=shop to=bank amount=600", None),
+        // The key of the account that acts is taken to sign, and 2,000 of 5,000 exist.
+        (0, "mint by=bank to=shop amount=3000", None),
+        (0, "mint by=bank to=shop amount=3001", Some(102)),
+        (0, "mint by=shop to=shop amount=1", Some(101)),
+    ] {
+        let (exit, tried) = simulated(&bank, &format!("--token eur --policy-index {index}"), op);
+        assert_eq!(tried["denial"]["code"].as_u64(), expected, "{op}: {tried:#}");
+        let verdict = if expected.is_none() { "accept" } else { "reject" };
+        assert_eq!((exit, tried["verdict"].as_str()), (i32::from(expected.is_some()), Some(verdict)), "{op}");
+    }
+    // Who else signs, and another module in the place of the token's.
+    let cosigned = simulated(&bank, "--token eur --signer bank=bank", "mint by=shop to=shop amount=1");
+    assert_eq!(cosigned.1["verdict"], "accept", "{cosigned:?}");
+    let twin = format!("{} --token eur --policy-index 1", module("dist-c/spend-limit.wasm"));
+    assert_eq!(simulated(&bank, &twin, "transfer by=bank to=shop amount=401").1["denial"]["code"], 101);
+    let (exit, asked) = simulated(&bank, "--token eur --policy-index 1", "query sent account=bank");
+    assert_eq!((exit, asked["verdict"].as_str()), (0, Some("answer")), "{asked:#}");
+    assert!(asked["answer"].to_string().contains("600"), "{asked:#}");
+
+    for (options, op, exit, code) in [
+        ("--token eur --policy-index 2", "burn amount=1", 2, "usage"),
+        ("--token nothing", "burn amount=1", 1, "unknown_name"),
+        ("--token eur", "burn by=nobody amount=1", 1, "unknown_account"),
+        ("--token eur --param threshold=1", "burn amount=1", 2, "usage"),
+        ("--policy-index 1", "burn amount=1", 2, "usage"),
+        ("", "burn amount=1", 2, "usage"),
+    ] {
+        let (found, value) = simulated(&bank, options, op);
+        assert_eq!((found, value["error"]["code"].as_str()), (exit, Some(code)), "{options}: {value:#}");
+    }
+    let other = format!("{} --token eur --policy-index 1", module("dist/fungible.wasm"));
+    assert_eq!(simulated(&bank, &other, "burn by=bank amount=1").1["error"]["code"], "bad_parameter");
+    assert_eq!(bank.ok("status")["position"], before);
+    node.kill();
+}
+
 #[test]
 fn a_statement_is_carried_by_one_transition() {
     let data = tempfile::tempdir().unwrap();

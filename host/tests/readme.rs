@@ -164,14 +164,14 @@ fn the_readme_tells_what_happens() {
 }
 
 #[test]
-fn the_readme_tells_how_a_policy_is_replaced() {
+fn the_readme_tells_how_a_policy_is_replaced_and_how_evidence_is_brought() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
     std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
     let (running, url) = Node::start(folder.path(), &session(&readme, "node")[0].command);
-    for name in ["user", "upgrade"] {
+    for name in ["user", "upgrade", "feed"] {
         run(folder.path(), Some(&url), &session(&readme, name));
     }
     running.stop();

@@ -396,6 +396,30 @@ pub struct TokensPage {
     pub time_ms: u64,
 }
 
+/// A part of what a policy keeps about a token, in the order of the keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatePage {
+    /// The policy that judges at this position now.
+    pub policy: PolicyCid,
+    /// The token's head that this reflects. Pages of one head fit together.
+    pub head: TokenStateId,
+    /// The entries.
+    pub entries: Vec<StateEntry>,
+    /// What to give as `after` for the next page, if there is one: a key.
+    pub next: Option<Hex>,
+    /// The time of the last transition that this reflects, in ms since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// An entry of a policy's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateEntry {
+    /// At most 64 bytes.
+    pub key: Hex,
+    /// At most 4 KiB, in the policy's own encoding.
+    pub value: Hex,
+}
+
 /// A query to one of a token's policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

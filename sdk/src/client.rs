@@ -11,8 +11,9 @@ use crate::api::{
     BridgeView, BridgesPage, ChangedSettings, ChangedTopology, CheckpointView, ConfigRequest, ConfigView,
     ConsistencyView, EquivocationsAnswer, EvidenceRequest, FieldView, HealthView, Hex, HistoryPage,
     InboxPage, LockView, LogEvent, MatrixView, OutboxEntryView, OutboxPage, OutboxPathView, OutboxProofView,
-    PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, Problem, ReadyView, StagedPolicy, StatusView,
-    TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest, limit,
+    PeerRequest, PoliciesPage, PolicyCid, PolicyInfo, PolicyStatePage, Problem, ReadyView, StagedPolicy,
+    StatusView, TokenInfo, TokenProofView, TokensPage, TopologyView, TransitionView, ViewAnswer, ViewRequest,
+    limit,
 };
 use crate::receipt::{Durability, Receipt};
 use dsm_abi::{AccountId, BridgeId, CreditId, Digest, PolicyId, TokenId, TransitionId, Value, encode};
@@ -270,6 +271,20 @@ impl Client {
     /// [`ClientError`].
     pub fn token(&self, token: &TokenId) -> Result<TokenInfo, ClientError> {
         self.get(&format!("/v1/tokens/{token}"))
+    }
+
+    /// Some entries of what a policy of a token keeps, in the order of their keys, behind the key `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn policy_state(
+        &self,
+        token: &TokenId,
+        policy_index: u8,
+        after: Option<&Hex>,
+        limit: usize,
+    ) -> Result<PolicyStatePage, ClientError> {
+        self.get(&page(&format!("/v1/tokens/{token}/policies/{policy_index}/state"), "after", after, limit))
     }
 
     /// Asks one of a token's policies.

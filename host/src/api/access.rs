@@ -59,6 +59,7 @@ pub(super) fn stand(name: Name) -> (Option<Scope>, Class) {
         | Name::Equivocations
         | Name::Refusals
         | Name::Refusal
+        | Name::PolicyState
         | Name::Outbox
         | Name::OutboxEntry
         | Name::OutboxPath

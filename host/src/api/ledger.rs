@@ -12,12 +12,14 @@ use dsm_core::{Account, Bound, Ledger, Token};
 use dsm_sdk::api::{
     AccountProofView, AccountSummary, AccountView, AccountsPage, Amount, AssetProofView, BalanceView,
     CacheView, CheckpointView, CreditView, EquivocationView, EquivocationsAnswer, FieldView, GenesisView,
-    HealthView, HistoryItem, HistoryPage, HoldView, InboxPage, KeySetView, PoliciesPage, PolicyCid,
-    PolicyInfo, ReadyView, StatusView, TokenInfo, TokenPolicyView, TokenProofView, TokenStateView,
-    TokenSummary, TokensPage, TransitionView, ViewAnswer, ViewRequest, WaitingUpgrade, limit,
+    HealthView, Hex, HistoryItem, HistoryPage, HoldView, InboxPage, KeySetView, PoliciesPage, PolicyCid,
+    PolicyInfo, PolicyStatePage, ReadyView, StateEntry, StatusView, TokenInfo, TokenPolicyView,
+    TokenProofView, TokenStateView, TokenSummary, TokensPage, TransitionView, ViewAnswer, ViewRequest,
+    WaitingUpgrade, limit,
 };
 use dsm_sdk::package::parse_policy;
 use serde::Deserialize;
+use std::ops::Bound as Edge;
 use std::str::FromStr;
 
 pub(super) type Answer = Result<Response, Failure>;
@@ -249,9 +251,7 @@ pub(super) async fn view(
     Path((token, policy_index)): Path<(String, String)>,
     request: Request,
 ) -> Answer {
-    let token: TokenId = id(&token)?;
-    let policy_index: u8 =
-        policy_index.parse().map_err(|_| Failure::malformed("a policy index is a number from 0 to 255"))?;
+    let (token, policy_index): (TokenId, u8) = (id(&token)?, index(&policy_index)?);
     let (_, bytes) = read(request, 0, limit::JSON_BYTES_MAX).await?;
     let ViewRequest { query, args } = from_json(&bytes)?;
     let args: Vec<_> = args.into_iter().map(Into::into).collect();
@@ -262,6 +262,38 @@ pub(super) async fn view(
     let ((), seen) = api.node.read(|_| ());
     api.node.durable(version.max(seen)).await?;
     json(&ViewAnswer { fields: fields.into_iter().map(FieldView::from).collect() })
+}
+
+fn index(text: &str) -> Result<u8, Failure> {
+    text.parse().map_err(|_| Failure::malformed("a policy index is a number from 0 to 255"))
+}
+
+pub(super) async fn policy_state(
+    State(api): State<Api>,
+    Path((token, policy_index)): Path<(String, String)>,
+    query: PageQuery,
+) -> Answer {
+    let (token, policy_index): (TokenId, u8) = (id(&token)?, index(&policy_index)?);
+    let page = Page::of(query)?;
+    let after = page.after.as_deref().map(hex::decode).transpose();
+    let after = after.map_err(|_| Failure::malformed("after is a key in pairs of hex digits"))?;
+    let limit = page.limit();
+    let found = durable(&api, |ledger| {
+        let found = ledger.token(&token)?;
+        let (bound, space) = (found.bound().get(usize::from(policy_index))?, found.space(policy_index)?);
+        let start = after.map_or(Edge::Unbounded, Edge::Excluded);
+        let behind = space.range((start, Edge::Unbounded)).take(limit + 1);
+        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry {
+            key: Hex(key.clone()),
+            value: Hex(value.clone()),
+        };
+        let entries: Vec<StateEntry> = behind.map(entry).collect();
+        Some((PolicyCid(bound.policy), found.head(), entries, ledger.time_ms()))
+    })
+    .await?;
+    let (policy, head, entries, time_ms) = found.ok_or_else(|| Failure::not_found("policy of a token"))?;
+    let (entries, next) = paged(entries, limit, |last| last.key.clone());
+    json(&PolicyStatePage { policy, head, entries, next, time_ms })
 }
 
 pub(super) async fn policies(State(api): State<Api>, query: PageQuery) -> Answer {

@@ -40,6 +40,7 @@ pub(super) enum Name {
     Tokens,
     Token,
     View,
+    PolicyState,
     Stage,
     Policies,
     Policy,
@@ -211,6 +212,15 @@ pub(super) const ROUTES: &[Route] = &[
             "Asks one of a token's policies.",
             Json("ViewRequest"),
             Json("ViewAnswer"),
+        )],
+    },
+    Route {
+        path: "/v1/tokens/{id}/policies/{index}/state",
+        operations: &[list(
+            Name::PolicyState,
+            "What one of a token's policies keeps, by key; behind `after`, a key in hex.",
+            &["after", "limit"],
+            Json("PolicyStatePage"),
         )],
     },
     Route {
@@ -466,6 +476,7 @@ fn handler(name: Name, stopped: watch::Receiver<bool>) -> MethodRouter<Api> {
         Name::Tokens => get(ledger::tokens),
         Name::Token => get(ledger::token),
         Name::View => post(ledger::view),
+        Name::PolicyState => get(ledger::policy_state),
         Name::Stage => post(submissions::policy),
         Name::Policies => get(ledger::policies),
         Name::Policy => get(ledger::policy),

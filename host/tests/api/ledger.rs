@@ -3,10 +3,10 @@
 use crate::http::{JSON, OCTETS};
 use crate::server::Server;
 use crate::world::{Owner, genesis, sign};
-use dsm_abi::encode;
-use dsm_core::{NetworkGenesis, SignedCheckpoint, SignedTransition};
+use dsm_abi::{AccountId, Value, encode};
+use dsm_core::{NetworkGenesis, SignedCheckpoint, SignedTransition, StateSpace, feed_id};
 use dsm_crypto::Verifier;
-use dsm_sdk::api::{Amount, PolicyCid, TransitionView};
+use dsm_sdk::api::{Amount, Hex, PolicyCid, TransitionView};
 use dsm_sdk::package::{PACKAGE_BYTES_MAX, Package};
 use dsm_sdk::receipt::Receipt;
 
@@ -145,6 +145,51 @@ fn tokens_and_policies_are_shown_and_asked() {
     let error = client.view(&world.token, 0, &"q".repeat(10_000), vec![]).unwrap_err();
     let dsm_sdk::client::ClientError::Problem(problem) = error else { panic!("{error}") };
     assert!((400..500).contains(&problem.status), "{problem}");
+}
+
+/// Five transmitters of a feed: five entries of its policy's state, and one more when the feed has an answer.
+#[test]
+fn what_a_policy_keeps_comes_in_pages_by_key() {
+    let server = Server::new();
+    let (world, client) = (&server.world, server.client());
+    let policy = world.publish(include_bytes!("../../../policies/dist/oracle-feed.wasm"));
+    let mut params = vec![Value::Digest(feed_id("EUR/USD")), Value::U64(4)];
+    params.push(Value::Keys(vec![world.alice.key_id()]));
+    params.extend([1, 1, 1_000, 500, 1_000].map(Value::U64));
+    let token = world.create_token("RATE", vec![(policy, params)], None);
+    assert_eq!(client.policy_state(&token, 0, None, 10).unwrap().entries, []);
+    for n in [3, 1, 5, 2, 4] {
+        let account = Value::Account(AccountId([n; 32]));
+        let admit = world.by(&world.alice).invoke(world.alice.account, token, 0, "admit", vec![account]);
+        world.accept(sign(admit, &[&world.alice]));
+    }
+    let space = world.node.read(|ledger| ledger.space(&token, 0)).0;
+    let (mut entries, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = client.policy_state(&token, 0, after.as_ref(), 2).unwrap();
+        assert_eq!((page.policy, page.head), (PolicyCid(policy), client.token(&token).unwrap().head));
+        assert!(page.entries.len() <= 2);
+        entries.extend(page.entries.into_iter().map(|entry| (entry.key.0, entry.value.0)));
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((entries.len(), pages), (5, 3));
+    assert_eq!(entries.into_iter().collect::<StateSpace>(), *space);
+    // Behind the last key there is nothing, whoever asks for how much.
+    let last = Hex(vec![0xff; 64]);
+    assert_eq!(client.policy_state(&token, 0, Some(&last), usize::MAX).unwrap().entries, []);
+    assert_eq!(client.policy_state(&token, 0, None, 0).unwrap().entries.len(), 1);
+    for (path, status, code) in [
+        (format!("/v1/tokens/{token}/policies/1/state"), 404, "not_found"),
+        (format!("/v1/tokens/{}/policies/0/state", "7".repeat(64)), 404, "not_found"),
+        (format!("/v1/tokens/{token}/policies/256/state"), 400, "malformed_request"),
+        (format!("/v1/tokens/{token}/policies/0/state?after=0"), 400, "malformed_request"),
+        (format!("/v1/tokens/{token}/policies/0/state?prefix=00"), 400, "malformed_request"),
+    ] {
+        server.get(&path).refused(&path, status, code);
+    }
 }
 
 #[test]

@@ -579,7 +579,8 @@ fn kind_of(evidence: &Evidence) -> EvidenceKind {
 }
 
 /// The accounts that a leg names, each once, the actor first.
-fn parties_of(leg: &Leg) -> Vec<AccountId> {
+/// The accounts that a leg is about, its actor first: those whose balances and holds its policies are shown.
+pub fn parties_of(leg: &Leg) -> Vec<AccountId> {
     let other = match &leg.action {
         Action::Mint { to, .. } | Action::Transfer { to, .. } => [Some(*to), None],
         Action::Claim { from, .. } => [Some(*from), None],

@@ -6,6 +6,7 @@ mod diff;
 mod export;
 mod fuzz;
 mod inspect;
+mod live;
 mod mutate;
 mod new;
 mod profile;

@@ -1,7 +1,10 @@
-//! `dsm policy simulate`: one operation against a given state: what the policy decides, why, and what it looked at.
+//! `dsm policy simulate`: one operation against a given state, or against a token's on a node: what the policy decides,
+//! why, and what it looked at.
 
+use super::live::{self, Live};
 use super::trying::{
     case_failure, cases_of, denial_words, fault_words, fields_words, host_failure, read_text, trial_of,
+    trial_of_published,
 };
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
@@ -18,8 +21,16 @@ use std::path::{Path, PathBuf};
 /// Options of `dsm policy simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
-    /// A .wasm file, a package or a CAR file
-    file: PathBuf,
+    /// A .wasm file, a package or a CAR file [default with --token: the policy that the token has there]
+    #[arg(required_unless_present = "token")]
+    file: Option<PathBuf>,
+    /// Take parameters, supply, state, balances, holds, keys and time from this token on the node, by id or name; accounts
+    /// and keys have this wallet's names
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["params", "state", "case"])]
+    token: Option<String>,
+    /// The position of the policy in the token's list
+    #[arg(long, value_name = "INDEX", default_value_t = 0, requires = "token")]
+    policy_index: u8,
     /// A parameter of the token, as NAME=VALUE; lists are separated by commas
     #[arg(long = "param", value_name = "NAME=VALUE", conflicts_with = "case")]
     params: Vec<String>,
@@ -95,7 +106,14 @@ impl Show for Simulated {
 }
 
 pub(super) fn simulate(session: &Session, args: &SimulateArgs) -> Result<(), Failure> {
-    let (trial, _) = trial_of(&args.file)?;
+    let live = args.token.as_ref().map(|token| Live::read(session, token, args.policy_index)).transpose()?;
+    let trial = match (&args.file, &live) {
+        (Some(file), _) => trial_of(file)?.0,
+        (None, Some(live)) => trial_of_published(session, &live.policy())?,
+        (None, None) => {
+            return Err(Failure::usage("there is no module").help("give a .wasm file, or --token"));
+        }
+    };
     let about = trial.about();
     let case = match (&args.case, &args.cases) {
         (Some(name), Some(file)) => {
@@ -106,7 +124,7 @@ pub(super) fn simulate(session: &Session, args: &SimulateArgs) -> Result<(), Fai
                     .help(format!("it has: {}", known.join(", ")))
             })?
         }
-        _ => stated(args, about)?,
+        _ => stated(session, args, about, live.as_ref())?,
     };
     let ran = trial.run(&case.call, &case.state, &case.foreign).map_err(host_failure)?;
     let mut words = Vec::new();
@@ -151,10 +169,17 @@ pub(super) fn simulate(session: &Session, args: &SimulateArgs) -> Result<(), Fai
 }
 
 /// The case that the options state.
-fn stated(args: &SimulateArgs, about: &Description) -> Result<Case, Failure> {
+fn stated(
+    session: &Session,
+    args: &SimulateArgs,
+    about: &Description,
+    live: Option<&Live>,
+) -> Result<Case, Failure> {
     let start_of = |file: &PathBuf| read_start(file);
-    let mut names = Names::default();
-    let mut start = CaseText::default();
+    let (mut names, mut start) = match live {
+        Some(live) => (live::names(&session.wallet()?)?, live.start(about)?),
+        None => (Names::default(), CaseText::default()),
+    };
     if let Some(file) = &args.state {
         let read = start_of(file)?;
         names = read.names(names).map_err(|error| case_failure(file, &error))?;
@@ -197,7 +222,11 @@ fn stated(args: &SimulateArgs, about: &Description) -> Result<Case, Failure> {
     let resolver = Resolver::new(about, &names, &start).map_err(bad)?;
     // An expectation makes a case of it; nobody compares.
     let expected = CaseText { fault: Some(String::new()), ..own };
-    resolver.case(&start, &expected).map_err(bad)
+    let mut case = resolver.case(&start, &expected).map_err(bad)?;
+    if let Some(live) = live {
+        live.fill(&mut case, about)?;
+    }
+    Ok(case)
 }
 
 fn read_start(file: &Path) -> Result<CaseFile, Failure> {

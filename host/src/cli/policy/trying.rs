@@ -2,6 +2,7 @@
 
 use super::{gate_failure, source};
 use crate::cli::failure::{Failure, file_failure};
+use crate::cli::session::Session;
 use crate::cli::show::safe;
 use dsm_abi::{Answer, Denial, Description, Field, Value, Verdict};
 use dsm_host::engine::HostFault;
@@ -13,6 +14,11 @@ use std::path::Path;
 pub(super) fn trial_of(file: &Path) -> Result<(Trial, Vec<u8>), Failure> {
     let source::Source { module, .. } = source::read(file)?;
     Ok((Trial::new(&module).map_err(gate_failure)?, module))
+}
+
+/// The published policy that a text names, ready to be tried.
+pub(super) fn trial_of_published(session: &Session, policy: &str) -> Result<Trial, Failure> {
+    Trial::new(&source::find(session, policy)?.module).map_err(gate_failure)
 }
 
 pub(super) fn read_text(file: &Path) -> Result<String, Failure> {
