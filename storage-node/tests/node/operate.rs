@@ -1,11 +1,12 @@
 //! What an operator does with a node, and the exit codes that scripts rely on.
 
 use super::chronicle::Chronicle;
-use super::leader::{Core, topology};
-use super::program::{Program, json, run};
+use super::leader::{Core, DEADLINE, topology};
+use super::program::{PROGRAM, Program, json, run};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What a route answers: its status and its body.
 fn get(url: &str, path: &str) -> (u16, String) {
@@ -157,6 +158,53 @@ fn settings_are_shown_with_where_they_came_from_and_kept_in_a_file() {
         assert_eq!(json(2, &["config", "set", "--data", &data, wrong])["error"]["code"], "usage", "{wrong}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "nothing of what was refused is kept");
+}
+
+#[test]
+fn a_level_that_is_set_is_in_force_in_the_running_node_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let key = hex::encode(Chronicle::new(54).node_key().bytes);
+    let start = |log: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            "--log-format",
+            "json",
+            "--core-key",
+            &key,
+        ]);
+        let log = std::fs::File::create(folder.path().join(log)).unwrap();
+        Program::wait_for(command.arg("--data").arg(&data).stderr(log))
+    };
+    let lines = |log: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.path().join(log)).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let node = start("first");
+    json(0, &["config", "set", "--data", data.to_str().unwrap(), "--log-level=debug"]);
+    let said = || {
+        let mut found = lines("first").into_iter();
+        found.find(|line| line["message"] == "the file of settings asks for another level")
+    };
+    let end = Instant::now() + DEADLINE;
+    while said().is_none() {
+        assert!(Instant::now() < end, "the node has not looked at its file");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(said().unwrap()["log_level"], "DEBUG");
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
+    let again = start("second");
+    again.signal("TERM");
+    assert_eq!(again.wait(), Some(0));
+    let shown = json(0, &["config", "show", "--data", data.to_str().unwrap()]);
+    let level = shown["settings"].as_array().unwrap().iter().find(|one| one["name"] == "log-level").unwrap();
+    assert_eq!((&level["value"], &level["origin"]), (&"debug".into(), &"file".into()));
+    assert!(lines("second").iter().all(|line| line["log_level"].is_null()), "it is there from the start");
 }
 
 #[test]
