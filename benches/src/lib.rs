@@ -156,24 +156,46 @@ impl Bank {
         }
     }
 
-    /// The next `count` transfers, signed: account after account sends one unit to its neighbour.
+    /// The next `count` transfers, signed on all cores: account after account sends one unit to its neighbour.
     pub fn transfers(&mut self, count: usize) -> Vec<(usize, Vec<u8>)> {
-        let network = self.node.network();
-        (0..count)
-            .map(|_| {
-                let accounts = self.owners.len() - 1;
-                let turn = self.turn % accounts;
-                self.turn += 1;
-                let owner = &self.owners[1 + turn];
-                let to = self.owners[1 + (turn + 1) % accounts].account;
-                let head = self.ledger.account(&owner.account).expect("created").head();
-                let draft = draft(network).signer(owner.account, head);
-                let signed = sign(draft.transfer(owner.account, self.token, to, 1), owner);
-                let bytes = encode(&signed);
+        let accounts = self.owners.len() - 1;
+        let mut made = Vec::with_capacity(count);
+        while made.len() < count {
+            // No account twice in a round, so none waits for a head that another core is about to make.
+            let round = accounts.min(count - made.len());
+            let turns: Vec<usize> = (self.turn..self.turn + round).map(|turn| turn % accounts).collect();
+            self.turn += round;
+            for (turn, signed) in turns.iter().zip(self.signed(&turns)) {
+                made.push((*turn, encode(&signed)));
                 self.foresee(signed);
-                (turn, bytes)
-            })
-            .collect()
+            }
+        }
+        made
+    }
+
+    /// One transfer of each of these accounts.
+    fn signed(&self, turns: &[usize]) -> Vec<SignedTransition> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let part = turns.len().div_ceil(cores).max(1);
+        std::thread::scope(|scope| {
+            let sign = |turns: &[usize]| turns.iter().map(|turn| self.transfer(*turn)).collect::<Vec<_>>();
+            let running: Vec<_> = turns.chunks(part).map(|turns| scope.spawn(move || sign(turns))).collect();
+            running.into_iter().flat_map(|thread| thread.join().expect("owners can sign")).collect()
+        })
+    }
+
+    fn transfer(&self, turn: usize) -> SignedTransition {
+        let accounts = self.owners.len() - 1;
+        let owner = &self.owners[1 + turn];
+        let to = self.owners[1 + (turn + 1) % accounts].account;
+        let head = self.ledger.account(&owner.account).expect("created").head();
+        let draft = draft(self.node.network()).signer(owner.account, head);
+        sign(draft.transfer(owner.account, self.token, to, 1), owner)
+    }
+
+    /// Closes the node, so that another process can open its data.
+    pub fn close(self) {
+        self.node.close().expect("the log is sound");
     }
 
     /// Applies a transfer to the bank's own ledger. Its heads do not depend on the sequencer's time.

@@ -4,18 +4,18 @@ mod fleet;
 mod node;
 mod report;
 
-pub use fleet::{Fleet, Load};
-pub use node::{NodeProcess, TurnedAway};
+pub use fleet::{Fleet, Load, Manner};
+pub use node::{Histogram, NodeProcess};
 pub use report::{Report, Stretch};
 
 use std::time::Instant;
 
-/// What became of a request.
+/// What became of a request, a batch as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Accepted and durable.
+    /// Everything in it is accepted and durable.
     Accepted,
-    /// Answered `overloaded`.
+    /// Answered `overloaded`, as a whole.
     Refused,
     /// Anything else, a broken connection included.
     Failed,

@@ -66,16 +66,16 @@ impl NodeProcess {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// The node's own histogram of the time that it takes to turn a submission away.
-    pub fn turned_away(&self) -> TurnedAway {
+    /// A histogram that the node keeps, by its name.
+    pub fn histogram(&self, name: &str) -> Histogram {
         let page = self.ask("GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
         let bucket = |line: &str| {
-            let (bound, count) =
-                line.strip_prefix("dsm_turned_away_seconds_bucket{le=\"")?.split_once("\"} ")?;
+            let bucket = line.strip_prefix(name)?.strip_prefix("_bucket{le=\"")?;
+            let (bound, count) = bucket.split_once("\"} ")?;
             let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
             Some((bound, count.parse().ok()?))
         };
-        TurnedAway(page.lines().filter_map(bucket).collect())
+        Histogram(page.lines().filter_map(bucket).collect())
     }
 
     fn ask(&self, request: &str) -> String {
@@ -141,15 +141,15 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
-/// How long the node took to turn submissions away: bounds in seconds, and how many were not longer.
+/// How long something took: bounds in seconds, and how many were not longer.
 #[derive(Debug, Clone)]
-pub struct TurnedAway(Vec<(f64, u64)>);
+pub struct Histogram(Vec<(f64, u64)>);
 
-impl TurnedAway {
+impl Histogram {
     /// What came after an earlier look.
-    pub fn since(&self, before: &TurnedAway) -> TurnedAway {
+    pub fn since(&self, before: &Histogram) -> Histogram {
         let pairs = self.0.iter().zip(&before.0);
-        TurnedAway(pairs.map(|((bound, now), (_, then))| (*bound, now - then)).collect())
+        Histogram(pairs.map(|((bound, now), (_, then))| (*bound, now - then)).collect())
     }
 
     /// How many there were.
