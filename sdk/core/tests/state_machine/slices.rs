@@ -499,7 +499,7 @@ fn a_node_that_signs_what_does_not_follow_is_shown_up() {
     type Lie = fn(&mut Accepted);
     let rows: &[(&str, Lie)] = &[
         ("another head", |record| record.accounts[0].height += 1),
-        ("a head less", |record| drop(record.accounts.pop())),
+        ("a head less", |record| record.accounts.truncate(record.accounts.len() - 1)),
         ("a credit that is larger", |record| record.credits[0].amount += 1),
         ("a policy's answer", |record| {
             let effects = vec![Effect::Freeze { account: OTHER }];
