@@ -193,6 +193,14 @@ impl Report {
     fn claims(&self) -> Vec<Claim> {
         let overload = self.stretch("overload");
         let goodput = overload.goodput();
+        // The ledger has grown meanwhile, and the machine is not the same in every second.
+        let loops: Vec<f64> = self
+            .stretches
+            .iter()
+            .filter(|one| one.name.ends_with("level info"))
+            .map(Stretch::goodput)
+            .collect();
+        let again = loops.iter().sum::<f64>() / loops.len().max(1) as f64;
         let accepted = overload.accepted_ms(0.99);
         let (node, refused) = (self.turned_away.bound(0.99) * 1e3, overload.refused_ms(0.99));
         let (due, sent) = overload.offered();
@@ -218,9 +226,10 @@ impl Report {
                 what: "goodput under overload",
                 promised: format!("≥ {:.0} % of the peak", GOODPUT * 100.0),
                 measured: format!(
-                    "{goodput:.0}/s, {:.0} % of {:.0}/s",
+                    "{goodput:.0}/s, {:.0} % of {:.0}/s; {:.0} % of the {again:.0}/s of the same load once it was over",
                     goodput / self.peak * 100.0,
-                    self.peak
+                    self.peak,
+                    goodput / again * 100.0
                 ),
                 holds: goodput >= GOODPUT * self.peak,
             },

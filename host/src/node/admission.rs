@@ -1,9 +1,10 @@
 //! The line in front of the node: whether a submission that comes now would wait too long, decided before its body is
 //! read, and once more when it has been read and counted.
 //!
-//! A place is taken only then: whoever announces a batch and sends it slowly, or never, keeps nobody out. By Little's law a newcomer waits for as long as the node needs for those before it: their number, over how many a
-//! second it answers when it is busy. That rate is measured all the time, so a faster machine has a longer line and the
-//! same wait. Time is a parameter; the only clock is [`Admission`]'s.
+//! A place is taken only then: whoever announces a batch and sends it slowly, or never, keeps nobody out. By Little's
+//! law a newcomer waits for as long as the node needs for those before it: their number, over how many a second it
+//! answers when it is busy. That rate is measured all the time, so a faster machine has a longer line and the same
+//! wait. Time is a parameter; the only clock is [`Admission`]'s.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Whoever would wait longer is turned away. Well below the quarter of a second in which an accepted transition is
 /// answered, because the wait is an estimate, a batch has its own length, and the fsync comes on top.
-const WAIT_MAX: Duration = Duration::from_millis(80);
+const WAIT_MAX: Duration = Duration::from_millis(60);
 /// So many may always wait: enough to fill one group commit, so that a wrong estimate cannot starve the node.
 const LINE_MIN: usize = 64;
 /// A node is busy in a window in which never fewer than these were in line; only then its pace is all that it can do.

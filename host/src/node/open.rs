@@ -250,7 +250,7 @@ fn start(
 
 /// By how much the verifying threads are nicer than the others.
 #[cfg(target_os = "linux")]
-const VERIFY_NICENESS: i32 = 5;
+const VERIFY_NICENESS: i32 = 10;
 
 /// Verification is most of what a busy node does, and comes in long stretches: where processors are scarce it leaves
 /// them first to the threads that sequence, commit and answer, whose work is short. On Linux niceness is a thread's own.

@@ -50,11 +50,12 @@ pub struct IndexConfig {
 }
 
 impl Default for IndexConfig {
-    /// 64 MiB of cache, batches of 4,096 records, at most 262,144 waiting (about 50 MB), pages checked.
+    /// 64 MiB of cache, batches of 32,768 records, at most 262,144 waiting (about 50 MB), pages checked. Keys are
+    /// digests, so each entry of a small batch rewrites a page of its own; those of a large one share pages.
     fn default() -> IndexConfig {
         IndexConfig {
             cache_bytes: 64 << 20,
-            batch_records: 4096,
+            batch_records: 1 << 15,
             waiting_records_max: 1 << 18,
             check_pages: true,
         }
@@ -377,7 +378,7 @@ impl Inner {
     /// The body of the thread. A failed write is remembered and answered to whoever calls next.
     fn drain_until_stopped(&self) {
         /// Entries wait in memory at most this long when few arrive.
-        const IDLE: Duration = Duration::from_millis(200);
+        const IDLE: Duration = Duration::from_secs(2);
         loop {
             let signal = lock(&self.signal);
             let waits = |signal: &mut Signal| !signal.batch_waits && !signal.stop;
