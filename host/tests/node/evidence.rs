@@ -11,7 +11,7 @@ use dsm_sdk::evidence::EvidencePackage;
 use dsm_sdk::package::Package;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 struct Crypto;
 
@@ -25,13 +25,14 @@ impl GuestCrypto for Crypto {
     }
 }
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+/// One instance does, as long as one test at a time uses it.
+static ENGINE: LazyLock<Mutex<Engine>> = LazyLock::new(|| {
     let config = EngineConfig { instances: 1, ..EngineConfig::default() };
-    Engine::new(&config, Arc::new(Crypto)).unwrap()
+    Mutex::new(Engine::new(&config, Arc::new(Crypto)).unwrap())
 });
 
 pub(crate) fn judged(bytes: &[u8], trusted: &PublicKey) -> Result<EvidenceReport, EvidenceError> {
-    verify(bytes, Some(trusted), &Verifier::new(), &ENGINE)
+    verify(bytes, Some(trusted), &Verifier::new(), &ENGINE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 pub(crate) fn take(world: &World) -> SignedCheckpoint {
