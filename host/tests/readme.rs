@@ -148,12 +148,7 @@ fn run(folder: &Path, url: Option<&str>, steps: &[Step]) {
 #[test]
 fn the_readme_tells_what_happens() {
     let began = Instant::now();
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readme = std::fs::read_to_string(project.join("README.md"));
-    let readme = readme.expect("the README is there");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
-    std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
+    let (readme, folder) = at_hand();
     let node = session(&readme, "node");
     assert_eq!(node.len(), 1, "a terminal runs one node");
     let (running, url) = Node::start(folder.path(), &node[0].command);
@@ -163,13 +158,19 @@ fn the_readme_tells_what_happens() {
     assert!(began.elapsed() < Duration::from_secs(60), "nobody reads for {:?}", began.elapsed());
 }
 
-#[test]
-fn the_readme_tells_how_a_policy_is_replaced_and_how_evidence_is_brought() {
+/// The README, and a folder in which a reader can follow it: with a place for data, and the policies.
+fn at_hand() -> (String, tempfile::TempDir) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
     std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
+    (readme, folder)
+}
+
+#[test]
+fn the_readme_tells_how_a_policy_is_replaced_and_how_evidence_is_brought() {
+    let (readme, folder) = at_hand();
     let (running, url) = Node::start(folder.path(), &session(&readme, "node")[0].command);
     for name in ["user", "upgrade", "feed"] {
         run(folder.path(), Some(&url), &session(&readme, name));
@@ -184,11 +185,7 @@ fn the_readme_tells_how_a_policy_is_written_and_published() {
         eprintln!("skipped: DSM_WASM_REQUIRED=1 builds the README's policy");
         return;
     }
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readme = std::fs::read_to_string(project.join("README.md")).expect("the README is there");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::create_dir(folder.path().join("data")).expect("a new folder is empty");
-    std::os::unix::fs::symlink(project.join("policies"), folder.path().join("policies")).expect("a link");
+    let (readme, folder) = at_hand();
     let (running, url) = Node::start(folder.path(), &session(&readme, "node")[0].command);
     run(folder.path(), Some(&url), &session(&readme, "user"));
     run(folder.path(), Some(&url), &session(&readme, "policy"));
