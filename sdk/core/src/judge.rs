@@ -1,9 +1,9 @@
 //! Asking the policies: every leg of a transition is judged by all policies of its token, each against the same
 //! frozen state. What a policy requests besides becomes further legs for the token's other policies.
 
-use crate::TokenTerms;
 use crate::{
-    Bound, Ledger, OperationKind, Refusal, SignedBy, StateSpace, Token, Upgrade, VerifiedTransition,
+    Bound, Ledger, OperationKind, Refusal, SignedBy, StateSpace, Token, TokenTerms, Upgrade,
+    VerifiedTransition,
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -578,8 +578,7 @@ fn kind_of(evidence: &Evidence) -> EvidenceKind {
     }
 }
 
-/// The accounts that a leg names, each once, the actor first.
-/// The accounts that a leg is about, its actor first: those whose balances and holds its policies are shown.
+/// The accounts that a leg names, each once, the actor first: those whose balances and holds its policies are shown.
 pub fn parties_of(leg: &Leg) -> Vec<AccountId> {
     let other = match &leg.action {
         Action::Mint { to, .. } | Action::Transfer { to, .. } => [Some(*to), None],
