@@ -40,6 +40,29 @@ impl std::fmt::Display for Retention {
     }
 }
 
+/// What a node does by itself as time goes by. A running one takes up another: [`StorageNode::set_upkeep`].
+///
+/// [`StorageNode::set_upkeep`]: crate::StorageNode::set_upkeep
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// How long records are kept.
+    pub retention: Retention,
+    /// Between two runs that hash everything again.
+    pub scrub_interval: Duration,
+    /// Between two comparisons of blobs with another member.
+    pub anti_entropy_interval: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Upkeep {
+        Upkeep {
+            retention: Retention::Archive,
+            scrub_interval: Duration::from_secs(24 * 3600),
+            anti_entropy_interval: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Where a node keeps what it must not lose.
 #[derive(Clone)]
 pub enum Storage {
@@ -73,16 +96,12 @@ pub struct StorageConfig {
     pub http: bool,
     /// The core node's public key. Not needed any more once a signed topology was received: the key is kept with it.
     pub core_key: Option<PublicKey>,
-    /// How long records are kept.
-    pub retention: Retention,
+    /// What it does by itself as time goes by.
+    pub upkeep: Upkeep,
     /// Threads that verify signatures.
     pub verifiers: usize,
     /// Whether Dilithium3 signatures count.
     pub accept_dilithium3: bool,
-    /// Between two runs that hash everything again.
-    pub scrub_interval: Duration,
-    /// Between two comparisons of blobs with another member.
-    pub anti_entropy_interval: Duration,
     /// A segment of the log that has reached this size gets no further records; retention removes whole segments.
     pub segment_bytes: u64,
     /// Whether everything has to happen on the runtime's own thread, as a simulation needs.
@@ -99,11 +118,9 @@ impl StorageConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http: false,
             core_key,
-            retention: Retention::Archive,
+            upkeep: Upkeep::default(),
             verifiers: std::thread::available_parallelism().map_or(2, usize::from),
             accept_dilithium3: false,
-            scrub_interval: Duration::from_secs(24 * 3600),
-            anti_entropy_interval: Duration::from_secs(60),
             segment_bytes: 64 << 20,
             one_thread: false,
             endpoint: None,

@@ -1,6 +1,6 @@
 //! What the parts of a running node share, and what others may ask of it.
 
-use crate::config::Retention;
+use crate::config::Upkeep;
 use crate::keeper::State as KeeperState;
 use crate::metrics::{Metrics, Page};
 use crate::serve::{Ended, Event};
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) public_key: PublicKey,
     pub(crate) core: NodeId,
-    pub(crate) retention: Retention,
+    pub(crate) upkeep: watch::Sender<Upkeep>,
     pub(crate) log_config: LogConfig,
     pub(crate) vault: Vault,
     pub(crate) endpoint: Endpoint,
@@ -154,7 +154,7 @@ impl Handle {
             evidence: self.evidence.read().len(),
             refused: handshakes.chain(faults).filter(|(_, count)| *count > 0).collect(),
             scrub: self.scrub.lock().clone(),
-            retention: self.retention.to_string(),
+            retention: self.upkeep.borrow().retention.to_string(),
             uptime_s: self.started.elapsed().as_secs(),
         }
     }

@@ -263,6 +263,7 @@ impl Keeper {
         mut steps: mpsc::UnboundedReceiver<Step>,
         mut notes: mpsc::UnboundedReceiver<Note>,
     ) {
+        let mut upkeep = self.shared.upkeep.subscribe();
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -274,6 +275,10 @@ impl Keeper {
                     Some(step) => self.gather(step, &mut steps),
                     None => return,
                 },
+                Ok(()) = upkeep.changed() => {
+                    self.retire();
+                    Ok(())
+                }
                 () = tokio::time::sleep(FULL_RETRY), if self.promise.is_some() => {
                     self.keep_promise().map_err(|error| error.to_string())
                 }
@@ -473,9 +478,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Says what retention lets go, behind a checkpoint.
+    /// Says what retention lets go: when a checkpoint has come, and when retention has changed.
     fn retire(&self) {
-        let crate::Retention::Days(days) = self.shared.retention else { return };
+        let crate::Retention::Days(days) = self.shared.upkeep.borrow().retention else { return };
         let first = self.log.reader().first();
         if let Some(from) = self.stamps.keep_from(days).filter(|from| *from > first) {
             self.tell(Done::Old(from));

@@ -29,7 +29,7 @@ mod vault;
 
 pub use authors::AuthorError;
 pub use backup::{BackupError, BackupReport};
-pub use config::{Retention, Storage, StorageConfig};
+pub use config::{Retention, Storage, StorageConfig, Upkeep};
 pub use serve::{Ended, StorageNode};
 pub use status::{EvidenceView, MemberView, ScrubView, State, Status};
 

@@ -9,6 +9,7 @@
 
 use crate::OpenError;
 use crate::authors::{Arrived, AuthorError, Authors, RECORD_BYTES_MAX};
+use crate::config::Upkeep;
 use crate::handle::Shared;
 use crate::peers::{AskError, Peers, blocking};
 use crate::status::ScrubView;
@@ -189,17 +190,33 @@ impl Mender {
 
     /// Fetches the packages that the log publishes and that are not here, whenever there are some, and compares with
     /// the others from time to time.
-    pub(crate) async fn gather(self: Arc<Mender>, interval: Duration) {
+    pub(crate) async fn gather(self: Arc<Mender>) {
         loop {
-            let wait = if self.shared.vault.missing() > 0 { RETRY.min(interval) } else { interval };
+            let interval = |upkeep: &Upkeep| match self.shared.vault.missing() {
+                0 => upkeep.anti_entropy_interval,
+                _ => RETRY.min(upkeep.anti_entropy_interval),
+            };
             tokio::select! {
                 () = self.shared.wanted.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = self.pass(interval) => {}
             }
             for peer in self.peers.candidates() {
                 if let Err(error) = self.compare(peer).await {
                     tracing::debug!(%peer, %error, "blobs were not compared");
                 }
+            }
+        }
+    }
+
+    /// Waits until an interval is over, as long as it is by then.
+    async fn pass(&self, interval: impl Fn(&Upkeep) -> Duration) {
+        let mut upkeep = self.shared.upkeep.subscribe();
+        let start = Instant::now();
+        loop {
+            let wait = interval(&upkeep.borrow_and_update()).saturating_sub(start.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => return,
+                Ok(()) = upkeep.changed() => {}
             }
         }
     }
@@ -340,18 +357,20 @@ impl Mender {
     /// Hashes everything again on an interval, when asked, and when something damaged was read.
     pub(crate) async fn watch(
         self: Arc<Mender>,
-        interval: Duration,
         mut asked: mpsc::Receiver<oneshot::Sender<Result<ScrubView, String>>>,
     ) {
         loop {
-            let wait = if *self.shared.damaged.borrow() { RETRY.min(interval) } else { interval };
+            let interval = |upkeep: &Upkeep| match *self.shared.damaged.borrow() {
+                false => upkeep.scrub_interval,
+                true => RETRY.min(upkeep.scrub_interval),
+            };
             let reply = tokio::select! {
                 reply = asked.recv() => match reply {
                     Some(reply) => Some(reply),
                     None => return,
                 },
                 () = self.shared.suspicion.notified() => None,
-                () = tokio::time::sleep(wait) => None,
+                () = self.pass(interval) => None,
             };
             // What is known to be damaged needs no second look at everything.
             if reply.is_none() && self.left.lock().await.is_some() {

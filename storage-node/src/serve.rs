@@ -1,7 +1,7 @@
 //! A running node: one event loop around the protocol's follower, and the tasks and threads that feed it.
 
 use crate::authors::{Authors, transport_half};
-use crate::config::StorageConfig;
+use crate::config::{StorageConfig, Upkeep};
 use crate::disks::{self, Disks};
 use crate::handle::{Handle, Shared, describe};
 use crate::keeper::{Done, Job, Keeping, Note, Stages, State as KeeperState};
@@ -119,7 +119,7 @@ impl StorageNode {
             node: NodeId::of(key.public_key()),
             public_key: PublicKey { suite: Suite::MlDsa65, bytes: key.public_key().to_vec() },
             core: NodeId::of(&transport),
-            retention: config.retention,
+            upkeep: watch::Sender::new(config.upkeep),
             log_config: LogConfig { segment_bytes: config.segment_bytes, ..disks::log_config()? },
             vault,
             endpoint,
@@ -231,6 +231,12 @@ impl StorageNode {
     /// In words, if the device cannot be read or the node has ended.
     pub async fn scrub(&self) -> Result<ScrubView, String> {
         self.handle.scrub().await
+    }
+
+    /// Has the node do by itself what this says from now on: records that are older than the new retention go at once,
+    /// and intervals count from when the last run ended.
+    pub fn set_upkeep(&self, upkeep: Upkeep) {
+        self.handle.upkeep.send_replace(upkeep);
     }
 
     /// Takes nothing new, lets acks go out, tells the core node, and ends.
@@ -396,8 +402,8 @@ impl Running {
             scrubs_asked,
             ..
         } = self;
-        tasks.spawn(Arc::clone(mender).gather(config.anti_entropy_interval));
-        tasks.spawn(Arc::clone(mender).watch(config.scrub_interval, scrubs_asked));
+        tasks.spawn(Arc::clone(mender).gather());
+        tasks.spawn(Arc::clone(mender).watch(scrubs_asked));
         let (first, durable) = shared.durable();
         let promise = shared.promise.read().as_ref().map(|promise| (**promise).clone());
         let follower_config = FollowerConfig::new(shared.node, core.clone(), prepared.authors.network());

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use dsm_abi::Suite;
 use dsm_core::PublicKey;
-use dsm_storage_node::{Retention, Storage, StorageConfig};
+use dsm_storage_node::{Storage, StorageConfig, Upkeep};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,15 +61,17 @@ impl Settings {
         config.storage = Storage::Directory(data.to_path_buf());
         config.http = true;
         config.listen = address(&self.listen)?;
-        config.retention = self.retention.parse::<Retention>().map_err(usage("retention"))?;
+        config.upkeep = Upkeep {
+            retention: self.retention.parse().map_err(usage("retention"))?,
+            scrub_interval: interval("scrub_interval_s", self.scrub_interval_s)?,
+            anti_entropy_interval: interval("anti_entropy_interval_s", self.anti_entropy_interval_s)?,
+        };
         if let Some(count) = self.verifiers {
             if !(1..=256).contains(&count) {
                 return Err(Failure::usage("verifiers: between 1 and 256"));
             }
             config.verifiers = count;
         }
-        config.scrub_interval = interval("scrub_interval_s", self.scrub_interval_s)?;
-        config.anti_entropy_interval = interval("anti_entropy_interval_s", self.anti_entropy_interval_s)?;
         config.accept_dilithium3 = self.accept_dilithium3;
         Ok(config)
     }
@@ -127,6 +129,7 @@ mod tests {
     use super::*;
     use clap::{Args as _, Command, FromArgMatches as _};
     use dsm_settings::SettingsFile;
+    use dsm_storage_node::Retention;
 
     /// The settings that a file and flags make, or why there are none.
     fn settings(text: &str, flags: &[&str]) -> Result<Settings, String> {
@@ -147,9 +150,9 @@ mod tests {
         let settings = settings(file, &["--retention=7", "--log-level=debug"]).unwrap();
         let config = settings.resolve(Path::new("x")).unwrap();
         assert_eq!(config.listen.port(), 1);
-        assert_eq!(config.retention, Retention::Days(7));
+        assert_eq!(config.upkeep.retention, Retention::Days(7));
         assert_eq!(config.verifiers, 3);
-        assert_eq!(config.scrub_interval, Duration::from_secs(86_400));
+        assert_eq!(config.upkeep.scrub_interval, Duration::from_secs(86_400));
         assert_eq!(settings.log_level, tracing::Level::DEBUG);
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// A configuration for tests: whatever happens on an interval happens soon.
 fn config(data: &Path, chronicle: &Chronicle) -> StorageConfig {
     let mut config = StorageConfig::new(data, Some(chronicle.node_key()));
-    config.anti_entropy_interval = Duration::from_millis(200);
+    config.upkeep.anti_entropy_interval = Duration::from_millis(200);
     config
 }
 

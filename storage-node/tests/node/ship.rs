@@ -301,7 +301,7 @@ async fn retention_removes_what_lies_behind_an_old_checkpoint_and_nothing_else()
     let mut chronicle = Chronicle::new(10);
     chronicle.write_some(30);
     let mut config = config(folder.path(), &chronicle);
-    config.retention = Retention::Days(2);
+    config.upkeep.retention = Retention::Days(2);
     config.segment_bytes = 60_000;
     let node = StorageNode::open(config.clone()).await.unwrap();
     let address = node.local_addr();

@@ -78,7 +78,7 @@ async fn storage(
     };
     config.endpoint = Some(link);
     config.one_thread = true;
-    config.anti_entropy_interval = Duration::from_secs(1);
+    config.upkeep.anti_entropy_interval = Duration::from_secs(1);
     let node = StorageNode::open(config).await?;
     let ended = node.ended().await;
     Err(format!("nobody asked it to end: {ended:?}").into())
