@@ -136,7 +136,7 @@ pub enum PeerFault {
 }
 
 impl PeerFault {
-    /// What it costs. A peer with [`PENALTY_OUT`] is asked only when nobody else is left.
+    /// What it costs: the higher, the later a peer is asked.
     const fn penalty(self) -> u32 {
         match self {
             PeerFault::WrongContent | PeerFault::TooMuch | PeerFault::Misfit => PENALTY_OUT,
@@ -147,7 +147,8 @@ impl PeerFault {
     }
 }
 
-/// From here on a peer is asked only when nobody else is left.
+/// What a lie costs. Each thing that is fetched, from whomever, takes one off every peer's penalty: a liar is asked after
+/// all others for the next hundred.
 pub const PENALTY_OUT: u32 = 100;
 
 /// What the fetcher wants done.
@@ -327,7 +328,8 @@ impl Fetcher {
         match check_answer(job, answer, believes) {
             Progress::Complete(fetched) => {
                 self.jobs.remove(&id);
-                if let Some(scored) = self.peers.get_mut(&peer) {
+                // Whoever does the work: a peer that is never asked could not make good a connection that broke.
+                for scored in self.peers.values_mut() {
                     scored.penalty = scored.penalty.saturating_sub(1);
                 }
                 self.outputs.push_back(FetchOutput::Done { job: id, peer, fetched });

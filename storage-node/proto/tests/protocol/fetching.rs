@@ -56,7 +56,36 @@ fn s1_every_flipped_byte_is_noticed_and_another_peer_asked() {
         fetcher.handle_answer(other, job, Answer::Blob(content.clone()), ms(2));
         let fetched = Fetched::Blob(content.clone());
         assert_eq!(outputs(&mut fetcher), [FetchOutput::Done { job, peer: other, fetched }]);
-        assert!(fetcher.scores().any(|(peer, penalty)| peer == liar && penalty >= PENALTY_OUT));
+        let scores: Vec<(NodeId, u32)> = fetcher.scores().filter(|(_, penalty)| *penalty > 0).collect();
+        assert_eq!(scores, [(liar, PENALTY_OUT - 1)]);
+    }
+}
+
+/// How many things come from somebody else before a peer is asked again that did this once.
+#[test]
+fn a_broken_connection_is_forgotten_soon_and_a_lie_late() {
+    let content = b"content".to_vec();
+    let digest = blob(&content);
+    for (fault, fetched) in
+        [(PeerFault::Broken, 5), (PeerFault::Late, 10), (PeerFault::WrongContent, PENALTY_OUT)]
+    {
+        let mut fetcher = fetcher(2);
+        let mut fetch = |fault: Option<PeerFault>| {
+            fetcher.start(Want::Blob { digest, bytes_max: 1000 }, &[], ms(0)).unwrap();
+            let (Some((first, job, _)), _) = asked(&mut fetcher) else { panic!("nobody is asked") };
+            let mut giver = first;
+            if let Some(fault) = fault {
+                fetcher.handle_failed(first, job, fault, ms(1));
+                let (Some((other, ..)), _) = asked(&mut fetcher) else { panic!("nobody else is asked") };
+                giver = other;
+            }
+            fetcher.handle_answer(giver, job, Answer::Blob(content.clone()), ms(2));
+            outputs(&mut fetcher);
+            first
+        };
+        let guilty = fetch(Some(fault));
+        let others = (1..).find(|_| fetch(None) == guilty);
+        assert_eq!(others, Some(fetched), "{fault:?}");
     }
 }
 
