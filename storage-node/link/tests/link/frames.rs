@@ -12,7 +12,7 @@ enum Does {
     Writes(Vec<u8>),
     /// Writes these bytes, then finishes the stream.
     Ends(Vec<u8>),
-    /// Writes these bytes, then one more every tenth of a second.
+    /// Writes these bytes, then one more now and then: three before the frame's time is up.
     Trickles(Vec<u8>),
 }
 
@@ -23,7 +23,7 @@ fn announcing(length: u32, bytes: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn s2_s4_frames_that_break_a_rule_cost_their_sender_the_connection() {
     let config = impatient();
-    let max = config.frame_bytes_max;
+    let (max, deadline) = (config.frame_bytes_max, config.frame_deadline);
     let scene = Scene::new(config).await;
     let too_long: fn(&LinkMetrics) -> u64 = |metrics| metrics.frames_too_long;
     let malformed: fn(&LinkMetrics) -> u64 = |metrics| metrics.frames_malformed;
@@ -56,7 +56,7 @@ async fn s2_s4_frames_that_break_a_rule_cost_their_sender_the_connection() {
                 send.write_all(&bytes).await.unwrap();
                 let trickle = async {
                     while send.write_all(&[1]).await.is_ok() {
-                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        tokio::time::sleep(deadline * 2 / 5).await;
                     }
                 };
                 soon("the trickle to be cut", trickle).await;
@@ -146,8 +146,9 @@ async fn a_receiver_that_is_interrupted_loses_nothing() {
             tokio::select! {
                 biased;
                 frame = receiver.recv() => break frame.unwrap(),
-                () = tokio::task::yield_now() => interrupted += 1,
+                () = std::future::ready(()) => interrupted += 1,
             }
+            tokio::task::yield_now().await;
         };
         assert!(frame == *expected);
     }
@@ -222,8 +223,8 @@ async fn a_dropped_connection_is_closed() {
 #[tokio::test]
 async fn o7_silence_ends_a_connection_and_keep_alives_keep_one() {
     let config = LinkConfig {
-        keep_alive: Duration::from_millis(200),
-        idle_timeout: Duration::from_millis(1500),
+        keep_alive: Duration::from_millis(250),
+        idle_timeout: Duration::from_secs(5),
         ..LinkConfig::default()
     };
     let (_server, _client, connection, _other) = two(config.clone()).await;

@@ -154,6 +154,7 @@ async fn s7_a_handshake_without_the_servers_first_byte_is_no_connection() {
     assert_eq!(refused, ConnectError::TimedOut);
     held.abort();
 
+    let honest = node(HONEST, &[SERVER], LinkConfig::default());
     let (rude, address) = foreign_server(SERVER, X25519MLKEM768, b"dsm/1");
     tokio::spawn(async move {
         while let Some(incoming) = rude.accept().await {
