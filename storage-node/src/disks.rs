@@ -25,7 +25,20 @@ pub(crate) struct Disks {
     pub(crate) keys: Arc<dyn Disk>,
     /// The directory of the key file.
     pub(crate) key: PathBuf,
-    _lock: Option<File>,
+    _lock: Option<DataLock>,
+}
+
+/// The directory, locked against other processes for as long as this lives.
+struct DataLock {
+    file: File,
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child process that is being started has it open, too, until it runs its own
+        // program, and the lock would last for as long. If this fails, closing is what is left.
+        drop(self.file.unlock());
+    }
 }
 
 impl Disks {
@@ -59,12 +72,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> OpenError {
 }
 
 /// Makes the directory if need be and locks it.
-fn lock_directory(data: &Path) -> Result<File, OpenError> {
+fn lock_directory(data: &Path) -> Result<DataLock, OpenError> {
     std::fs::create_dir_all(data).map_err(failed(data))?;
     let path = data.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed(data))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(DataLock { file }),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_path_buf())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(data)(source)),
     }
@@ -81,4 +94,21 @@ pub(crate) fn log_config() -> Result<LogConfig, OpenError> {
     let mut salt = [0; 4];
     fill_random(&mut salt).map_err(|error| OpenError::Key(error.to_string()))?;
     Ok(LogConfig::new(u32::from_le_bytes(salt)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that was let go of was still in use while another thread of the process started a child: until such a
+    /// child runs its own program, it has every file of its parent's open.
+    #[test]
+    fn a_directory_is_free_when_its_lock_is_dropped_whoever_has_the_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = lock_directory(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let _child = lock.file.try_clone().unwrap();
+        assert!(matches!(lock_directory(folder.path()), Err(OpenError::InUse(_))));
+        drop(lock);
+        assert!(lock_directory(folder.path()).is_ok());
+    }
 }

@@ -48,7 +48,15 @@ impl From<IndexError> for OpenError {
 
 /// The directory, locked against other processes for as long as this lives.
 pub(crate) struct DataLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child process that is being started has it open, too, until it runs its own
+        // program, and the lock would last for as long. If this fails, closing is what is left.
+        drop(self.file.unlock());
+    }
 }
 
 /// Makes the directory if need be and locks it.
@@ -58,7 +66,7 @@ pub(super) fn lock_directory(data: &Path) -> Result<DataLock, OpenError> {
     let file =
         File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(DataLock { _file: file }),
+        Ok(()) => Ok(DataLock { file }),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_path_buf())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
@@ -269,4 +277,21 @@ const STACK_BYTES: usize = 8 << 20;
 
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body).map_err(OpenError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that was let go of was still in use while another thread of the process started a child: until such a
+    /// child runs its own program, it has every file of its parent's open.
+    #[test]
+    fn a_directory_is_free_when_its_lock_is_dropped_whoever_has_the_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = lock_directory(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let _child = lock.file.try_clone().unwrap();
+        assert!(matches!(lock_directory(folder.path()), Err(OpenError::InUse(_))));
+        drop(lock);
+        assert!(lock_directory(folder.path()).is_ok());
+    }
 }

@@ -73,7 +73,7 @@ pub struct LastSigned {
     record: Option<SignedRecord>,
     broken: bool,
     /// Locked as long as this lives. A file of its own, because the record's file is replaced with every claim.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl LastSigned {
@@ -138,17 +138,31 @@ impl LastSigned {
     }
 }
 
-fn lock(path: &Path) -> Result<File, LastSignedError> {
+/// A locked file.
+#[derive(Debug)]
+struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child process that is being started has it open, too, until it runs its own
+        // program, and the lock would last for as long. If this fails, closing is what is left.
+        drop(self.file.unlock());
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, LastSignedError> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".lock");
-    let lock = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path.with_file_name(name))
         .map_err(|source| at(path, source))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { file }),
         Err(TryLockError::WouldBlock) => Err(LastSignedError::InUse(path.to_path_buf())),
         Err(TryLockError::Error(source)) => Err(at(path, source)),
     }
@@ -184,6 +198,19 @@ fn decode(bytes: &[u8]) -> Option<Option<SignedRecord>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A directory that was let go of was still in use while another thread of the process started a child: until such a
+    /// child runs its own program, it has every file of its parent's open.
+    #[test]
+    fn a_record_is_free_when_it_is_dropped_whoever_has_its_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.signed");
+        let record = LastSigned::create(&path).unwrap();
+        let _child = record._lock.file.try_clone().unwrap();
+        assert!(matches!(LastSigned::open(&path), Err(LastSignedError::InUse(_))));
+        drop(record);
+        LastSigned::open(&path).unwrap();
+    }
 
     #[test]
     fn a_sequence_is_signed_for_one_thing_across_restarts() {

@@ -154,6 +154,14 @@ impl RealDisk {
     }
 }
 
+impl Drop for RealDisk {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child process that is being started has it open, too, until it runs its own
+        // program, and the lock would last for as long. If this fails, closing is what is left.
+        drop(self.directory.unlock());
+    }
+}
+
 impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.root.join(name);
@@ -283,5 +291,22 @@ impl DiskFile for RealFile {
 
     fn truncate(&self, size: u64) -> io::Result<()> {
         self.file.set_len(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that was let go of was still in use while another thread of the process started a child: until such a
+    /// child runs its own program, it has every file of its parent's open.
+    #[test]
+    fn a_directory_is_free_when_its_disk_is_dropped_whoever_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(folder.path()).unwrap();
+        let _child = disk.directory.try_clone().unwrap();
+        assert_eq!(RealDisk::open(folder.path()).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(disk);
+        RealDisk::open(folder.path()).unwrap();
     }
 }
