@@ -35,7 +35,8 @@ impl Lie {
     /// The words under which the asker counts it.
     fn words(self) -> &'static [&'static str] {
         match self {
-            Lie::WrongContent => &["wrong_content"],
+            // Whoever sends other records than asked for is asked once more, where they lead, and gives a blob for that.
+            Lie::WrongContent => &["wrong_content", "misfit"],
             Lie::Denied => &["denied"],
             Lie::TooMuch => &["too_much"],
             Lie::Misfit => &["misfit"],
