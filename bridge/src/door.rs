@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use dsm_gateway::{Class, Limiter, Limits, Peers};
+use dsm_gateway::{Class, Limiter, Limits, Peers, counted};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -126,7 +126,7 @@ impl Door {
         let class = if method == Method::POST { Class::Simulation } else { Class::Default };
         if let Some(limit) = config.limit {
             let limits = Limits { default: limit, simulation: limit.div_ceil(2), ..Limits::NONE };
-            let client = config.proxies.client(peer, forwarded);
+            let client = counted(config.proxies.client(peer, forwarded));
             self.limiter.lock().admit(&client, class, &limits, now_ms).map_err(Shut::TooMany)?;
         }
         let group = path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
@@ -206,6 +206,9 @@ mod tests {
         assert!(get(PROXY, &["10.0.0.7"], 100).is_err());
         assert_eq!((post(100), post(100), post(100)), (Ok(()), Ok(()), Ok(())));
         assert!(post(100).is_err());
+        // Whoever has one IPv6 address has the whole network.
+        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
+        assert_eq!((0..9).filter(|n| get(six(*n), &[], 100).is_ok()).count(), 5);
         assert_eq!(get(HERE, &[], 60_000), Ok(()));
         assert!(get(HERE, &[], 60_000).is_err());
         for path in ["/v1/health", "/v1/ready", "/metrics"] {

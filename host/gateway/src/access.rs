@@ -1,9 +1,9 @@
 //! The decision about one request.
 
-use crate::address::Peers;
+use crate::address::{Peers, counted};
 use crate::key::KeyRing;
 use crate::limit::{Class, Limiter, Limits};
-use crate::origin::Origins;
+use crate::origin::{Origins, is_local};
 use crate::scope::{Scope, Scopes};
 use crate::token::{TokenError, Tokens};
 use std::net::IpAddr;
@@ -59,6 +59,8 @@ pub struct Facts<'a> {
     pub peer: IpAddr,
     /// All `X-Forwarded-For` headers, in order.
     pub forwarded_for: &'a [&'a str],
+    /// Whether the request carries a header that only proxies set.
+    pub relayed: bool,
     /// The `Origin` header.
     pub origin: Option<&'a str>,
     /// The `Host` header.
@@ -157,7 +159,9 @@ impl Refused {
 #[derive(Debug)]
 pub struct Gateway {
     config: GatewayConfig,
-    limiter: Limiter<Client>,
+    /// Those that showed who they are: no crowd of addresses takes their places.
+    known: Limiter<Client>,
+    strangers: Limiter<IpAddr>,
 }
 
 impl Gateway {
@@ -167,7 +171,7 @@ impl Gateway {
     /// [`GatewayError::NoSecret`] if other machines reach it and nobody could show who they are.
     pub fn new(config: GatewayConfig, listen: IpAddr) -> Result<Gateway, GatewayError> {
         config.check(listen)?;
-        Ok(Gateway { config, limiter: Limiter::default() })
+        Ok(Gateway { config, known: Limiter::default(), strangers: Limiter::default() })
     }
 
     /// Keeps the door by other rules from now on; what was asked in the last minute still counts.
@@ -178,6 +182,11 @@ impl Gateway {
         config.check(listen)?;
         self.config = config;
         Ok(())
+    }
+
+    /// Whether this address is a proxy's whose word about addresses counts.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.config.proxies.trust(address)
     }
 
     /// Decides about a request at `now_ms` (of a clock that never runs backwards) and `now_s` (since the Unix epoch).
@@ -199,6 +208,7 @@ impl Gateway {
         }
         let (client, scopes, times) = match self.authenticate(facts, now_s) {
             Ok(Some(known)) => known,
+            Ok(None) if !harmless && self.is_brought(facts) => (address, Scopes::NONE, 1),
             Ok(None) => (address, self.config.anonymous, 1),
             Err(refused) => {
                 let counted = self.count(&address, Class::Default, 1, now_ms);
@@ -219,6 +229,14 @@ impl Gateway {
         (client, outcome)
     }
 
+    /// Whether somebody else's request comes from this machine. A door without keys is open to whoever sits here; a proxy
+    /// that nobody named, and a page on a name that was made to lead here (DNS rebinding), bring strangers.
+    fn is_brought(&self, facts: &Facts<'_>) -> bool {
+        let here = facts.peer.to_canonical().is_loopback();
+        let named = facts.host.is_none_or(is_local);
+        here && !self.config.proxies.trust(facts.peer) && (facts.relayed || !named)
+    }
+
     /// The limit, if there is one, and what is left of it.
     fn count(
         &mut self,
@@ -232,7 +250,10 @@ impl Gateway {
         if limit == Limits::NONE.of(class) {
             return Ok((None, limit));
         }
-        let admitted = self.limiter.admit(client, class, &limits, now_ms);
+        let admitted = match client {
+            Client::Address(address) => self.strangers.admit(&counted(*address), class, &limits, now_ms),
+            Client::Key(_) | Client::Subject(_) => self.known.admit(client, class, &limits, now_ms),
+        };
         admitted
             .map(|remaining| (Some(limit), remaining))
             .map_err(|retry_after_ms| Refused::TooMany { retry_after_ms, limit })

@@ -1,9 +1,12 @@
 //! Whose request it is when proxies stand between: the nearest address that is not a trusted proxy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Addresses that `X-Forwarded-For` may carry; whoever sends more is not believed at all.
+/// Addresses of `X-Forwarded-For` that are looked at, from the nearest on: what stands further left was written by
+/// whoever likes to.
 const HOPS_MAX: usize = 16;
+/// The first half of an IPv6 address names a network that one client has all of (RFC 6177).
+const NETWORK_BITS: u32 = 64;
 
 /// A range of addresses, as `10.0.0.0/8` or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +66,39 @@ impl Peers {
     /// What stands further left in `forwarded_for` was written by the client itself. A header that cannot be read
     /// names nobody: then it is the proxy.
     pub fn client(&self, peer: IpAddr, forwarded_for: &[&str]) -> IpAddr {
-        let trusted = |address: IpAddr| self.trusted.iter().any(|network| network.contains(address));
         let mut client = canonical(peer);
-        let hops: Vec<&str> = forwarded_for.iter().flat_map(|header| header.split(',')).collect();
-        if hops.len() > HOPS_MAX {
-            return client;
-        }
-        for hop in hops.iter().rev() {
-            if !trusted(client) {
+        let hops = forwarded_for.iter().rev().flat_map(|header| header.rsplit(','));
+        for hop in hops.take(HOPS_MAX) {
+            if !self.trust(client) {
                 return client;
             }
-            match hop.trim().parse() {
-                Ok(address) => client = canonical(address),
-                Err(_) => return client,
+            match hop_address(hop.trim()) {
+                Some(address) => client = canonical(address),
+                None => return client,
             }
         }
         client
+    }
+
+    /// Whether this address is one of theirs.
+    pub fn trust(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+/// An address as proxies write it: alone, with the client's port behind it, in brackets.
+fn hop_address(text: &str) -> Option<IpAddr> {
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    text.parse().ok().or_else(with_port).or_else(|| bare().map(IpAddr::V6))
+}
+
+/// What is counted as one client: an IPv4 address, or the network of an IPv6 address. Whoever has one such address has
+/// 2^64 of them.
+pub fn counted(address: IpAddr) -> IpAddr {
+    match canonical(address) {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> NETWORK_BITS << NETWORK_BITS).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

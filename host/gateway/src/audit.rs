@@ -1,8 +1,8 @@
 //! The audit log: one line of JSON for each request that changes or refuses something, chained by hashes, so that an
 //! edited, removed or inserted line is named.
 //!
-//! Whoever can write the file can write a whole new chain: the last hash has to be kept elsewhere too, which is why
-//! it is also in the metrics and in each checkpoint of the log.
+//! Whoever can write the file can cut its end off or write a whole new chain. The node that writes it knows the last
+//! hash, its metrics the number of entries; whoever wants more keeps a hash elsewhere.
 
 use serde::{Deserialize, Serialize};
 

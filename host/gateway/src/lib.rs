@@ -16,7 +16,7 @@ mod scope;
 mod token;
 
 pub use access::{Admitted, Client, Facts, Gateway, GatewayConfig, GatewayError, Refused};
-pub use address::{AddressError, Network, Peers};
+pub use address::{AddressError, Network, Peers, counted};
 pub use audit::{AuditError, Auditor, Entry, Told, verify};
 pub use key::{ApiKey, KeyError, KeyRing, NewKey};
 pub use limit::{Class, Limiter, Limits, WINDOW_MS};

@@ -10,6 +10,8 @@ use std::hash::Hash;
 pub const WINDOW_MS: u64 = 60_000;
 /// Clients that are remembered. At 1,200 requests each that is 40 MB; beyond them clients share one window.
 const CLIENTS_MAX: usize = 8_192;
+/// How long it takes until those that were silent are looked for again: looking for them takes longer than answering.
+const SWEEP_MS: u64 = 1000;
 
 /// Kinds of requests that are counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +78,8 @@ pub struct Limiter<C> {
     windows: BTreeMap<(C, Class), Window>,
     /// For clients that come when there is no place left.
     crowd: BTreeMap<Class, Window>,
+    /// When the silent ones may be looked for again.
+    sweep_ms: u64,
 }
 
 /// The requests of the last minute, oldest first, in ms after the first of them that was ever kept.
@@ -87,7 +91,7 @@ struct Window {
 
 impl<C: Ord + Clone + Hash> Default for Limiter<C> {
     fn default() -> Self {
-        Limiter { windows: BTreeMap::new(), crowd: BTreeMap::new() }
+        Limiter { windows: BTreeMap::new(), crowd: BTreeMap::new(), sweep_ms: 0 }
     }
 }
 
@@ -98,11 +102,13 @@ impl<C: Ord + Clone + Hash> Limiter<C> {
     /// How long to wait for room, in ms; a refused request is not counted.
     pub fn admit(&mut self, client: &C, class: Class, limits: &Limits, now_ms: u64) -> Result<u32, u64> {
         let key = (client.clone(), class);
-        if !self.windows.contains_key(&key) && self.windows.len() >= CLIENTS_MAX {
+        let known = self.windows.contains_key(&key);
+        if !known && self.windows.len() >= CLIENTS_MAX && now_ms >= self.sweep_ms {
             self.windows.retain(|_, window| window.is_busy(now_ms));
+            self.sweep_ms = now_ms + SWEEP_MS;
         }
         let full = self.windows.len() >= CLIENTS_MAX;
-        let window = match self.windows.contains_key(&key) || !full {
+        let window = match known || !full {
             true => self.windows.entry(key).or_insert_with(|| Window::new(now_ms)),
             false => self.crowd.entry(class).or_insert_with(|| Window::new(now_ms)),
         };
@@ -189,6 +195,22 @@ mod tests {
         assert_eq!(limiter.len(), CLIENTS_MAX);
         assert!(limiter.admit(&u32::MAX, Class::Default, &LIMITS, 10 + WINDOW_MS).is_ok());
         assert_eq!(limiter.len(), 1, "who was silent for a minute is forgotten");
+    }
+
+    /// A flood of new addresses made the door walk over all windows for each request, with everybody waiting.
+    #[test]
+    fn a_crowd_has_the_silent_ones_looked_for_once_a_second() {
+        let mut limiter = Limiter::default();
+        for client in 0..=CLIENTS_MAX as u32 {
+            assert!(limiter.admit(&client, Class::Default, &LIMITS, 0).is_ok());
+        }
+        assert_eq!((limiter.len(), limiter.sweep_ms), (CLIENTS_MAX, SWEEP_MS));
+        for client in 0..100u32 {
+            drop(limiter.admit(&(u32::MAX - client), Class::Default, &LIMITS, SWEEP_MS - 1));
+        }
+        assert_eq!(limiter.sweep_ms, SWEEP_MS, "nobody looked");
+        drop(limiter.admit(&u32::MAX, Class::Default, &LIMITS, SWEEP_MS));
+        assert_eq!(limiter.sweep_ms, 2 * SWEEP_MS);
     }
 
     proptest! {

@@ -40,10 +40,26 @@ impl Origins {
 
 fn is_own(origin: &str, host: &str, believe_names: bool) -> bool {
     let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    let name = match host.parse::<std::net::SocketAddr>() {
-        Ok(_) => return page == Some(host),
-        Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    (believe_names || name == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()) && page == Some(host)
+    (believe_names || is_nobodys(host)) && page == Some(host)
+}
+
+/// Whether nobody else can have this `Host`: an address or `localhost`, with a port or without.
+fn is_nobodys(host: &str) -> bool {
+    let address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
+    if host.parse::<std::net::SocketAddr>().is_ok()
+        || address(host.trim_start_matches('[').trim_end_matches(']'))
+    {
+        return true;
+    }
+    name_of(host) == "localhost" || address(name_of(host))
+}
+
+/// Whether a `Host` is this network's own: as [`is_nobodys`], or a name without a dot, which nobody on the Internet has.
+pub(crate) fn is_local(host: &str) -> bool {
+    is_nobodys(host) || !name_of(host).contains('.')
+}
+
+/// Without a port.
+fn name_of(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }

@@ -86,7 +86,7 @@ impl Tokens {
             return Err(TokenError::NotYet);
         }
         let scopes = Scopes::parse(&claims.scope).map_err(|_| TokenError::Invalid)?;
-        if claims.sub.is_empty() || claims.sub.len() > 64 {
+        if !is_name(&claims.sub) {
             return Err(TokenError::Invalid);
         }
         Ok((claims.sub, scopes))
@@ -95,9 +95,9 @@ impl Tokens {
     /// A token for `subject` until `until_s`.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`] for a subject of no or more than 64 bytes.
+    /// [`TokenError::Invalid`] for a subject of no or more than 64 bytes, or with control characters.
     pub fn make(&self, subject: &str, scopes: Scopes, until_s: u64) -> Result<String, TokenError> {
-        if subject.is_empty() || subject.len() > 64 {
+        if !is_name(subject) {
             return Err(TokenError::Invalid);
         }
         let claims = Claims {
@@ -109,5 +109,72 @@ impl Tokens {
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|_| TokenError::Invalid)
+    }
+}
+
+/// Whether a subject can stand in a line of a log.
+fn is_name(subject: &str) -> bool {
+    !subject.is_empty() && subject.len() <= 64 && !subject.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"thirty-two bytes of a secret, at least";
+
+    /// Another issuer under the same secret lets people choose their names: one with a line end wrote lines of its own
+    /// into the log.
+    #[test]
+    fn a_subject_is_a_name_and_nothing_else() {
+        let tokens = Tokens::new(SECRET).unwrap();
+        let long = "x".repeat(65);
+        for (subject, fits) in [
+            ("desk", true),
+            ("Zoë", true),
+            ("", false),
+            (long.as_str(), false),
+            ("a\nb", false),
+            ("a\u{1b}[2J", false),
+        ] {
+            let claims = Claims {
+                sub: subject.to_owned(),
+                aud: AUDIENCE.to_owned(),
+                exp: 10,
+                nbf: None,
+                scope: "read".to_owned(),
+            };
+            let token =
+                jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &tokens.encoding).unwrap();
+            assert_eq!(tokens.verify(&token, 5).is_ok(), fits, "{subject:?}");
+            assert_eq!(tokens.make(subject, Scopes::ALL, 10).is_ok(), fits, "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn only_one_algorithm_counts_whatever_the_header_says() {
+        let tokens = Tokens::new(SECRET).unwrap();
+        let claims = Claims {
+            sub: "desk".to_owned(),
+            aud: AUDIENCE.to_owned(),
+            exp: 10,
+            nbf: None,
+            scope: "read".to_owned(),
+        };
+        for (algorithm, fits) in
+            [(Algorithm::HS256, true), (Algorithm::HS384, false), (Algorithm::HS512, false)]
+        {
+            let token = jsonwebtoken::encode(&Header::new(algorithm), &claims, &tokens.encoding).unwrap();
+            assert_eq!(tokens.verify(&token, 5).is_ok(), fits, "{algorithm:?}");
+        }
+        let elsewhere = Claims { aud: "other".to_owned(), ..claims.clone() };
+        let late = Claims { nbf: Some(6), ..claims };
+        let token = |claims: &Claims| {
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &tokens.encoding).unwrap()
+        };
+        assert_eq!(tokens.verify(&token(&elsewhere), 5), Err(TokenError::Invalid));
+        assert_eq!(tokens.verify(&token(&late), 5), Err(TokenError::NotYet));
+        assert_eq!(tokens.verify(&token(&late), 6).map(|(name, _)| name), Ok("desk".to_owned()));
+        assert_eq!(tokens.verify(&token(&late), 10), Err(TokenError::Expired));
     }
 }

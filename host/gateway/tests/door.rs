@@ -43,6 +43,7 @@ fn facts<'a>() -> Facts<'a> {
     Facts {
         peer: address("203.0.113.9"),
         forwarded_for: &[],
+        relayed: false,
         origin: None,
         host: None,
         authorization: None,
@@ -230,10 +231,14 @@ fn a_forged_forwarded_for_is_no_new_client() {
             "a hundred hops",
             "10.1.1.1",
             &[
-                "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1",
+                "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,198.51.100.1",
             ],
-            "10.1.1.1",
+            "198.51.100.1",
         ),
+        ("a port behind it", "10.1.1.1", &["198.51.100.1:50312"], "198.51.100.1"),
+        ("IPv6", "10.1.1.1", &["2001:db8::1"], "2001:db8::1"),
+        ("IPv6 in brackets", "10.1.1.1", &["[2001:db8::1]"], "2001:db8::1"),
+        ("IPv6 with a port", "10.1.1.1", &["[2001:db8::1]:443"], "2001:db8::1"),
         ("IPv4 in IPv6", "::ffff:10.1.1.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
         ("all are proxies", "10.1.1.1", &["10.2.2.2"], "10.2.2.2"),
     ];
@@ -254,6 +259,109 @@ fn a_forged_forwarded_for_is_no_new_client() {
         })
         .count();
     assert_eq!(refused, 4);
+}
+
+/// Whoever has one IPv6 address has 2^64: each was a client of its own.
+#[test]
+fn addresses_of_one_ipv6_network_are_one_client() {
+    let mut gateway = gateway(Scopes::ALL);
+    let ask = |gateway: &mut Gateway, from: &str| {
+        let facts = Facts { peer: address(from), ..facts() };
+        gateway.decide(&facts, 0, NOW_S)
+    };
+    let admitted = (0..20).filter(|n| ask(&mut gateway, &format!("2001:db8:0:1::{n:x}")).1.is_ok()).count();
+    assert_eq!(admitted, 6);
+    let (client, refused) = ask(&mut gateway, "2001:db8:0:1:ffff::1");
+    assert!(refused.is_err());
+    assert_eq!(client.to_string(), "address:2001:db8:0:1:ffff::1", "logs have the whole address");
+    assert!(ask(&mut gateway, "2001:db8:0:2::1").1.is_ok(), "another network is free");
+    assert!(ask(&mut gateway, "::ffff:203.0.113.1").1.is_ok());
+    assert!(ask(&mut gateway, "::ffff:203.0.113.2").1.is_ok(), "IPv4 addresses are clients each");
+}
+
+/// A crowd of addresses filled all places, and whoever came with a key shared the crowd's one window.
+#[test]
+fn a_crowd_of_strangers_takes_no_place_of_those_with_credentials() {
+    let mut gateway = gateway(Scopes::ALL);
+    for n in 0..10_000u32 {
+        let peer = IpAddr::from((0x0100_0000 + n).to_be_bytes());
+        drop(gateway.decide(&Facts { peer, ..facts() }, 0, NOW_S));
+    }
+    let stranger = Facts { peer: address("198.51.100.77"), ..facts() };
+    assert_eq!(gateway.decide(&stranger, 0, NOW_S).1.unwrap_err().code(), "rate_limited");
+    let auditor = auditor().text;
+    for n in 0..6 {
+        let known = Facts { api_key: Some(&auditor), ..stranger };
+        assert!(gateway.decide(&known, 0, NOW_S).1.is_ok(), "request {n}");
+    }
+}
+
+/// The proxy of the README in front of the units of the README published an API without keys to everybody.
+#[test]
+fn a_door_without_keys_answers_whoever_comes_directly_and_nobody_that_a_proxy_brings() {
+    let open = |anonymous, proxies: &[&str]| {
+        let config = GatewayConfig {
+            anonymous,
+            keys: ring(&[bank()]),
+            tokens: None,
+            origins: Origins::default(),
+            proxies: Peers::trusting(proxies.iter().map(|text| text.parse().unwrap()).collect()),
+            limits: Limits::NONE,
+        };
+        Gateway::new(config, address("127.0.0.1")).unwrap()
+    };
+    let here = Facts { peer: address("127.0.0.1"), host: Some("127.0.0.1:7545"), ..facts() };
+    let brought = Facts { forwarded_for: &["198.51.100.1"], relayed: true, ..here };
+    let bank = bank().text;
+    let rows: &[(&str, Scopes, &[&str], Facts<'_>, Result<(), &str>)] = &[
+        ("who sits here", Scopes::ALL, &[], here, Ok(())),
+        ("by another name of it", Scopes::ALL, &[], Facts { host: Some("localhost:7545"), ..here }, Ok(())),
+        (
+            "by IPv6",
+            Scopes::ALL,
+            &[],
+            Facts { peer: address("::1"), host: Some("[::1]:7545"), ..here },
+            Ok(()),
+        ),
+        (
+            "by a name that no stranger has",
+            Scopes::ALL,
+            &[],
+            Facts { host: Some("node:7545"), ..here },
+            Ok(()),
+        ),
+        ("without a name", Scopes::ALL, &[], Facts { host: None, ..here }, Ok(())),
+        ("an unknown proxy", Scopes::ALL, &[], brought, Err("no_credentials")),
+        ("to look at health", Scopes::ALL, &[], Facts { needs: None, ..brought }, Ok(())),
+        ("with a key", Scopes::ALL, &[], Facts { api_key: Some(&bank), ..brought }, Ok(())),
+        (
+            "a page on a name that leads here",
+            Scopes::ALL,
+            &[],
+            Facts { host: Some("rebound.example:7545"), ..here },
+            Err("no_credentials"),
+        ),
+        (
+            "a name that begins alike",
+            Scopes::ALL,
+            &[],
+            Facts { host: Some("localhost.example"), ..here },
+            Err("no_credentials"),
+        ),
+        ("where reading is all that strangers may", Scopes::of(&[Scope::Read]), &[], brought, Ok(())),
+        ("a proxy that was named", Scopes::ALL, &["127.0.0.0/8"], brought, Ok(())),
+        (
+            "a proxy on another machine",
+            Scopes::ALL,
+            &[],
+            Facts { peer: address("192.0.2.1"), ..brought },
+            Ok(()),
+        ),
+    ];
+    for (name, anonymous, proxies, facts, expected) in rows {
+        let decided = open(*anonymous, proxies).decide(facts, 0, NOW_S).1;
+        assert_eq!(decided.map(drop).map_err(|refused| refused.code()), *expected, "{name}");
+    }
 }
 
 #[test]

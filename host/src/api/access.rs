@@ -33,6 +33,14 @@ const PREFLIGHT_AGE_S: u32 = 600;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What proxies set about whom they speak for, besides [`FORWARDED_FOR`].
+const RELAYED: [HeaderName; 5] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATE_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 
@@ -253,6 +261,11 @@ impl Access {
         self.0.audit.as_ref()
     }
 
+    /// Whether many clients may come from this address: this machine, or a proxy that was named.
+    pub(super) fn brings_many(&self, address: IpAddr) -> bool {
+        address.to_canonical().is_loopback() || self.0.gateway.lock().is_proxy(address)
+    }
+
     /// Requests that the door refused, by code.
     pub(super) fn refused(&self) -> Vec<(&'static str, &AtomicU64)> {
         REFUSALS.into_iter().zip(&self.0.refused).collect()
@@ -287,6 +300,7 @@ impl Access {
         let facts = Facts {
             peer: asked.peer,
             forwarded_for: &forwarded,
+            relayed: !forwarded.is_empty() || RELAYED.iter().any(|name| headers.contains_key(name)),
             origin: only(headers, &header::ORIGIN),
             host: only(headers, &header::HOST),
             authorization: only(headers, &header::AUTHORIZATION),

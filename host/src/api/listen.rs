@@ -2,13 +2,17 @@
 //!
 //! A connection to which no byte of an answer could be written for a while is cut. One rule for clients that send
 //! their request a byte at a time, that say nothing, and that read nothing: every request is answered sooner, and an
-//! event stream has its heartbeats.
+//! event stream has its heartbeats. And one client has so many connections: a further one is closed as it comes, or
+//! whoever opens them all and says nothing would keep everybody out.
 
 use axum::serve::Listener;
+use dsm_gateway::counted;
 use dsm_link::{Acceptor, ServerStream};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,19 +26,88 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    each_max: usize,
+    many: Many,
+    held: Held,
     patience: Duration,
     tls: Option<Acceptor>,
 }
 
+/// Whether many clients come from an address.
+pub(super) type Many = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// How many connections each client has.
+type Held = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
+/// What a door is told.
+pub(super) struct DoorConfig {
+    /// Connections at once; further ones wait.
+    pub(super) connections_max: usize,
+    /// Connections of one client: an address, or a network of IPv6.
+    pub(super) each_max: usize,
+    /// Addresses that many clients come from, such as a proxy's.
+    pub(super) many: Many,
+    /// How long a connection may be without a written byte.
+    pub(super) patience: Duration,
+    /// Speaks TLS with this certificate.
+    pub(super) tls: Option<Acceptor>,
+}
+
 impl Door {
-    /// A door with `connections_max` places that cuts a connection after `patience` without a written byte.
-    pub(super) fn new(
-        listener: TcpListener,
-        connections_max: usize,
-        patience: Duration,
-        tls: Option<Acceptor>,
-    ) -> Door {
-        Door { listener, places: Arc::new(Semaphore::new(connections_max)), patience, tls }
+    /// A door that nobody has come to.
+    pub(super) fn new(listener: TcpListener, config: DoorConfig) -> Door {
+        let DoorConfig { connections_max, each_max, many, patience, tls } = config;
+        Door {
+            listener,
+            places: Arc::new(Semaphore::new(connections_max)),
+            each_max,
+            many,
+            held: Held::default(),
+            patience,
+            tls,
+        }
+    }
+
+    /// A connection of somebody who has not got too many.
+    async fn next(&mut self) -> (TcpStream, SocketAddr, Seat) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            let each_max = if (self.many)(address.ip()) { usize::MAX } else { self.each_max };
+            match Seat::take(&self.held, counted(address.ip()), each_max) {
+                Some(seat) => return (stream, address, seat),
+                None => tracing::debug!(%address, "closed: one client has too many connections"),
+            }
+        }
+    }
+}
+
+/// One of a client's connections, until it is dropped.
+struct Seat {
+    held: Held,
+    client: IpAddr,
+}
+
+impl Seat {
+    fn take(held: &Held, client: IpAddr, each_max: usize) -> Option<Seat> {
+        let mut counts = held.lock();
+        let count = counts.entry(client).or_default();
+        if *count >= each_max {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { held: Arc::clone(held), client })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.held.lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -44,14 +117,14 @@ impl Listener for Door {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("nobody closes the semaphore");
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let (stream, address, seat) = self.next().await;
         let timer = Box::pin(sleep_until(Instant::now() + self.patience));
         let wrote = Instant::now();
         let stream = match &self.tls {
             Some(tls) => Stream::Tls(tls.accept(stream)),
             None => Stream::Plain(stream),
         };
-        (Connection { stream, timer, wrote, patience: self.patience, _place: place }, address)
+        (Connection { stream, timer, wrote, patience: self.patience, _place: place, _seat: seat }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -82,6 +155,7 @@ pub(super) struct Connection {
     wrote: Instant,
     patience: Duration,
     _place: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Connection {
@@ -174,17 +248,26 @@ mod tests {
     use std::net::TcpStream as Client;
     use tokio::runtime::Runtime;
 
-    const PATIENCE: Duration = Duration::from_millis(300);
+    /// Ten times what a busy machine lets a thread wait.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    /// Nothing here takes so long.
+    const HANGS: Duration = Duration::from_secs(60);
 
     /// A server with two places.
     fn serve() -> (Runtime, SocketAddr) {
+        serve_with(2, 2, PATIENCE)
+    }
+
+    fn serve_with(connections_max: usize, each_max: usize, patience: Duration) -> (Runtime, SocketAddr) {
+        let many: Many = Box::new(|address| address.to_string() == "127.0.0.3");
+        let config = DoorConfig { connections_max, each_max, many, patience, tls: None };
         let endless = || {
             let chunk = Bytes::from(vec![0; 64 * 1024]);
             async move { Body::from_stream(stream::repeat_with(move || Ok::<_, io::Error>(chunk.clone()))) }
         };
         let beating = || async {
             Body::from_stream(stream::unfold((), |()| async {
-                tokio::time::sleep(PATIENCE / 3).await;
+                tokio::time::sleep(PATIENCE / 20).await;
                 Some((Ok::<_, io::Error>(Bytes::from_static(b":")), ()))
             }))
         };
@@ -195,13 +278,13 @@ mod tests {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(axum::serve(Door::new(listener, 2, PATIENCE, None), router).into_future());
+        runtime.spawn(axum::serve(Door::new(listener, config), router).into_future());
         (runtime, address)
     }
 
     fn connect(address: SocketAddr) -> Client {
         let stream = Client::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE * 20)).unwrap();
+        stream.set_read_timeout(Some(HANGS)).unwrap();
         stream
     }
 
@@ -227,28 +310,70 @@ mod tests {
         let mut trickling = connect(address);
         let start = std::time::Instant::now();
         while trickling.write_all(b"a").is_ok() {
-            assert!(start.elapsed() < PATIENCE * 20, "it goes on for {:?}", start.elapsed());
+            assert!(start.elapsed() < HANGS, "it goes on for {:?}", start.elapsed());
             std::thread::sleep(PATIENCE / 10);
         }
         assert!(is_cut(&mut silent));
+    }
+
+    /// One client opened all 900 and said nothing: for a minute nobody else was answered, and then again.
+    #[test]
+    fn one_client_does_not_take_all_places() {
+        let (_runtime, address) = serve_with(6, 2, HANGS);
+        let held = [connect(address), connect(address)];
+        let mut third = connect(address);
+        assert!(is_cut(&mut third), "one more than it may have");
+        // Linux has all of 127.0.0.0/8: another client, and a proxy.
+        let mut others = Vec::new();
+        for from in ["127.0.0.2", "127.0.0.3", "127.0.0.3", "127.0.0.3"] {
+            let mut other = socket_from(from, address).unwrap();
+            let mut answer = [0; 15];
+            other.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            other.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            others.push(other);
+        }
+        // Whoever leaves makes room.
+        held[0].shutdown(std::net::Shutdown::Both).unwrap();
+        drop(others);
+        let begun = std::time::Instant::now();
+        while !is_answered(address) {
+            assert!(begun.elapsed() < HANGS, "the place of whoever left is not free");
+        }
+    }
+
+    fn is_answered(address: SocketAddr) -> bool {
+        let mut stream = connect(address);
+        let asked = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+        asked.is_ok() && stream.read_exact(&mut [0; 15]).is_ok()
+    }
+
+    /// A connection from one of this machine's addresses.
+    fn socket_from(from: &str, address: SocketAddr) -> io::Result<Client> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.parse().map_err(io::Error::other)?, 0))?;
+        let stream = runtime.block_on(socket.connect(address))?.into_std()?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(HANGS))?;
+        Ok(stream)
     }
 
     #[test]
     fn a_client_that_reads_nothing_loses_its_place_and_one_that_reads_keeps_it() {
         let (_runtime, address) = serve();
         let mut beating = ask(address, "/beating");
-        let deaf = ask(address, "/endless");
-        std::thread::sleep(PATIENCE / 3);
-        // Both places are taken: this one is served once the deaf client has been cut.
         let start = std::time::Instant::now();
+        let deaf = ask(address, "/endless");
+        // Both places are taken: this one is served once the deaf client has been cut.
         let mut third = ask(address, "/");
         let mut answer = [0; 15];
         third.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
-        assert!(start.elapsed() >= PATIENCE / 4, "it was served after {:?}", start.elapsed());
+        assert!(start.elapsed() >= PATIENCE, "it was served after {:?}", start.elapsed());
         std::thread::sleep(PATIENCE * 2);
         // What came in that time lies in the socket; more than that comes only if the stream goes on.
-        let mut taken = [0; 400];
+        let mut taken = [0; 4096];
         for _ in 0..4 {
             assert!(beating.read(&mut taken).unwrap() > 0, "the stream with heartbeats goes on");
         }

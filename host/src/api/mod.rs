@@ -38,7 +38,7 @@ use crate::node::Node;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use listen::Door;
+use listen::{Door, DoorConfig};
 use metrics::HttpMetrics;
 use problem::Failure;
 use std::future::{Future, IntoFuture};
@@ -49,6 +49,9 @@ use tokio::sync::Semaphore;
 
 /// Connections at once: below the 1,024 open files that systems allow by default. Further ones wait.
 const CONNECTIONS_MAX: usize = 900;
+/// Connections of one client, so that it takes four to keep all others waiting. Who comes from this machine, or from a
+/// proxy that was named, may be many.
+const CONNECTIONS_EACH_MAX: usize = CONNECTIONS_MAX / 4;
 /// How long a connection may take nothing of an answer: more than a request takes, several heartbeats of a stream.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(60);
 /// Requests handled at once; a further one is answered `overloaded`. Fewer than there are connections.
@@ -128,6 +131,7 @@ pub async fn serve_with(
     let batches_kib = Arc::new(Semaphore::new(BATCHES_KIB_MAX));
     let backups = Arc::new(Semaphore::new(BACKUPS_MAX));
     let ApiConfig { access, settings, tls } = config;
+    let many = access.clone();
     let api = Api {
         node,
         http: Arc::default(),
@@ -139,7 +143,14 @@ pub async fn serve_with(
         access,
         settings,
     };
-    let door = Door::new(listener, CONNECTIONS_MAX, CONNECTION_PATIENCE, tls);
+    let door = DoorConfig {
+        connections_max: CONNECTIONS_MAX,
+        each_max: CONNECTIONS_EACH_MAX,
+        many: Box::new(move |address| many.brings_many(address)),
+        patience: CONNECTION_PATIENCE,
+        tls,
+    };
+    let door = Door::new(listener, door);
     let mut begun = stopped.clone();
     let service = router(api, stopped).into_make_service_with_connect_info::<access::Peer>();
     let served = axum::serve(door, service).with_graceful_shutdown(async move {
