@@ -48,7 +48,8 @@ await check("tokens", "#/tokens", tokens.flatMap((one) => [one.symbol, one.name]
 await check("token", `#/token/${tokens[0].token}`, [tokens[0].name, "Bound for good to"]);
 await check("policies", "#/policies", policies.map((one) => one.description.name));
 const policy = policies[0];
-await check("policy", `#/policy/${policy.policy}`, [policy.policy, policy.module, ...policy.description.denials.slice(0, 3).map((one) => one.text)]);
+const { signed } = await api(`/v1/policies/${policy.policy}`);
+await check("policy", `#/policy/${policy.policy}`, [policy.policy, policy.module, signed.source, signed.license, ...policy.description.denials.slice(0, 3).map((one) => one.text)]);
 
 // Somebody of the demonstration signed two successors of one state, and somebody was refused.
 let forked = null;
@@ -66,12 +67,29 @@ await page.press("#search input", "Enter");
 await page.waitForURL(`**/ui#/transition/${forked.first}`);
 console.log("test search ... ok");
 passed += 1;
+// Why a transition was denied: by the policy, in its words.
 const { refusals } = await api("/v1/refusals");
-await check("refusals", "#/refusals", refusals.length ? [refusals[0].problem.code] : ["none since the node started"]);
-if (refusals.length) {
-  expected.add(`/v1/transitions/${refusals[0].transition}`);
-  await check("refusal", `#/transition/${refusals[0].transition}`, ["Refused transition", refusals[0].problem.code]);
-}
+const denied = refusals.find((one) => one.problem.denial);
+assert(denied, "a policy has refused somebody");
+await check("refusals", "#/refusals", [denied.problem.code]);
+expected.add(`/v1/transitions/${denied.transition}`);
+await check("refusal", `#/transition/${denied.transition}`, ["Refused transition", denied.problem.code, denied.problem.denial.reason]);
+
+// A stream that ends, as when the node starts again, goes on behind the last record that was shown.
+let streams = 0;
+await page.route("**/v1/events?*", (route) => {
+  streams += 1;
+  if (streams > 1) return route.continue();
+  const event = { position: 7, entry: { genesis: { name: "before it broke", created_ms: 0 } } };
+  return route.fulfill({ contentType: "text/event-stream", body: `id: 7\ndata: ${JSON.stringify(event)}\n\n` });
+});
+const further = page.waitForRequest((request) => request.url().endsWith("/v1/events?from=8"), { timeout: 60000 });
+await page.goto(`${base}/ui#/transitions`);
+await page.getByText("before it broke").waitFor({ timeout: 15000 });
+await further;
+await page.unroute("**/v1/events?*");
+console.log("test the_log_goes_on ... ok");
+passed += 1;
 
 // Names and memos come from strangers: nothing of a page is ever read as markup.
 const inert = await page.evaluate(async () => {

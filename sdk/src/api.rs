@@ -458,6 +458,20 @@ pub struct PolicyInfo {
     pub publisher: AccountId,
     /// What it says of itself.
     pub description: Description,
+    /// What its author signed besides; in the answer about one policy, by a node that has its package.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signed: Option<SignedTerms>,
+}
+
+/// Where a policy comes from, as its author signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTerms {
+    /// Where the source is.
+    pub source: String,
+    /// An SPDX expression.
+    pub license: String,
+    /// Fuel that one evaluation may use.
+    pub fuel_limit: u64,
 }
 
 impl From<&PolicyRecord> for PolicyInfo {
@@ -468,6 +482,7 @@ impl From<&PolicyRecord> for PolicyInfo {
             author: record.author,
             publisher: record.publisher,
             description: (*record.description).clone(),
+            signed: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use dsm_sdk::api::{
     AccountProofView, AccountSummary, AccountView, AccountsPage, Amount, AssetProofView, BalanceView,
     CacheView, CheckpointView, CreditView, EquivocationView, EquivocationsAnswer, FieldView, GenesisView,
     HealthView, Hex, HistoryItem, HistoryPage, HoldView, InboxPage, KeySetView, PoliciesPage, PolicyCid,
-    PolicyInfo, PolicyStatePage, ReadyView, StateEntry, StatusView, TokenInfo, TokenPolicyView,
+    PolicyInfo, PolicyStatePage, ReadyView, SignedTerms, StateEntry, StatusView, TokenInfo, TokenPolicyView,
     TokenProofView, TokenStateView, TokenSummary, TokensPage, TransitionView, ViewAnswer, ViewRequest,
     WaitingUpgrade, limit,
 };
@@ -312,7 +312,13 @@ pub(super) async fn policies(State(api): State<Api>, query: PageQuery) -> Answer
 pub(super) async fn policy(State(api): State<Api>, Path(text): Path<String>) -> Answer {
     let id = policy_id(&text)?;
     let found = durable(&api, |ledger| ledger.policy(&id).map(PolicyInfo::from)).await?;
-    json(&found.ok_or_else(|| Failure::not_found("published policy"))?)
+    let mut found = found.ok_or_else(|| Failure::not_found("published policy"))?;
+    found.signed = api.node.shelf().document(&id).map(|document| SignedTerms {
+        source: document.source,
+        license: document.license,
+        fuel_limit: document.fuel_limit,
+    });
+    json(&found)
 }
 
 pub(super) async fn package(State(api): State<Api>, Path(text): Path<String>) -> Answer {

@@ -6,7 +6,7 @@ use super::problem::Failure;
 use axum::Router;
 use axum::extract::Path;
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -27,6 +27,9 @@ const FILES: &[(&str, &str, &str)] = &[
 /// The routes of the page.
 pub(super) fn router() -> Router<Api> {
     Router::new()
+        // What people type.
+        .route("/", get(|| async { Redirect::to("/ui") }))
+        .route("/ui/", get(|| async { Redirect::to("/ui") }))
         .route("/ui", get(|| async { file("text/html; charset=utf-8", include_str!("ui/index.html")) }))
         .route(
             "/ui/{file}",

@@ -7,7 +7,7 @@ use dsm_abi::{AccountId, Value, encode};
 use dsm_core::{NetworkGenesis, SignedCheckpoint, SignedTransition, StateSpace, feed_id};
 use dsm_crypto::Verifier;
 use dsm_sdk::api::{Amount, Hex, PolicyCid, TransitionView};
-use dsm_sdk::package::{PACKAGE_BYTES_MAX, Package};
+use dsm_sdk::package::{PACKAGE_BYTES_MAX, Package, PolicyDocument};
 use dsm_sdk::receipt::Receipt;
 
 #[test]
@@ -123,8 +123,9 @@ fn tokens_and_policies_are_shown_and_asked() {
     let [bound] = token.policies.as_slice() else { panic!("{token:?}") };
     assert_eq!(bound.name, "fungible");
     let PolicyCid(policy) = bound.policy;
-    let info = client.policy(&policy).unwrap();
+    let mut info = client.policy(&policy).unwrap();
     assert_eq!((info.policy, info.publisher), (bound.policy, world.alice.account));
+    let signed = info.signed.take().expect("the node has its package");
     assert_eq!(client.policies(None, 10).unwrap().policies, [info]);
 
     let honest = include_bytes!("../../../policies/dist/fungible.wasm");
@@ -134,6 +135,12 @@ fn tokens_and_policies_are_shown_and_asked() {
     assert_eq!(held.len(), package.len());
     let kept: Package = dsm_abi::decode(&held, PACKAGE_BYTES_MAX).unwrap();
     assert_eq!(kept.envelope.policy, policy);
+    let document = PolicyDocument::decode(&kept.document).unwrap();
+    assert_eq!(
+        (signed.source, signed.license, signed.fuel_limit),
+        (document.source, document.license, document.fuel_limit),
+        "where it comes from, as its author signed it"
+    );
     assert_eq!(client.stage(&held).unwrap().policy, PolicyCid(policy));
 
     let fields = client.view(&world.token, 0, "paused", vec![]).unwrap();

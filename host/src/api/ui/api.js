@@ -19,6 +19,20 @@ export async function get(path, accept = "application/json") {
   throw new Refused(problem);
 }
 
+// A link that shows the key too: a browser would follow it without.
+export function download(path, name) {
+  return async (event) => {
+    event.preventDefault();
+    const key = sessionStorage.getItem("key");
+    const answer = await fetch(path, { headers: key ? { "x-api-key": key } : {} });
+    if (!answer.ok) return void (event.target.textContent = `the node answers ${answer.status}`);
+    const url = URL.createObjectURL(await answer.blob());
+    const anchor = Object.assign(document.createElement("a"), { href: url, download: name });
+    anchor.click();
+    URL.revokeObjectURL(url);
+  };
+}
+
 function askForKey() {
   const dialog = document.getElementById("key");
   if (dialog.open) return;

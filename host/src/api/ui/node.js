@@ -47,8 +47,8 @@ function view(status, all, ready, rates, of) {
   const evaluations = value(all, "dsm_policy_evaluations_total");
   return [
     h("h1", {}, `${status.network.name} `, h("span", { class: "faint" }, `node ${status.version}`)),
-    card("Alarms", alarms.length === 0 ? h("p", { class: "good", id: "alarms" }, "none") :
-      h("ul", { id: "alarms" }, alarms.map(([tone, text]) => h("li", { class: tone }, text)))),
+    alarms.length === 0 ? h("p", { class: "good", id: "alarms" }, "No alarms") :
+      card("Alarms", h("ul", { id: "alarms" }, alarms.map(([tone, text]) => h("li", { class: tone }, text)))),
     h("div", { class: "cards" },
       card("Throughput", h("div", { class: "number", id: "throughput" }, `${grouped(Math.round(rates.at(-1) ?? 0))}/s`),
         line(rates, "accepted transitions a second, last three minutes"),
@@ -56,17 +56,17 @@ function view(status, all, ready, rates, of) {
       card("From submission to receipt", h("div", { class: "number" }, `p95 ${seconds(quantile(receipts, 0.95))}`),
         bars(drawn, "receipts by time"),
         h("p", { class: "faint" }, `p50 ${seconds(quantile(receipts, 0.5))}, p99 ${seconds(quantile(receipts, 0.99))}, fsync p50 ${seconds(quantile(buckets(all, [], "dsm_fsync_seconds"), 0.5))}; upper bounds of buckets`)),
-      card("Policies", h("div", { class: "number" }, `${grouped(evaluations)} verdicts`), terms([
+      card("Policies", h("div", { class: "number" }, `${grouped(evaluations)} ${evaluations === 1 ? "verdict" : "verdicts"}`), terms([
         ["Denied", grouped(of("denied"))], ["Faults", grouped(of("fault"))], ["No verdict", grouped(of("no_verdict"))],
         ["p95 of one", seconds(quantile(buckets(all, [], "dsm_policy_evaluation_seconds"), 0.95))],
         ["Fuel for one", evaluations ? grouped(Math.round(value(all, "dsm_policy_fuel_total") / evaluations)) : "–"],
         ["Cache", `${cache.modules} modules, ${asked ? ((100 * cache.hits) / asked).toFixed(1) : "–"} % hits`]])),
-      card("State", h("div", { class: "number" }, grouped(status.position)), terms([
-        ["Log position", `since ${new Date(status.network.created_ms).toISOString().slice(0, 10)}`], ["Accounts", grouped(status.accounts)], ["Tokens", grouped(status.tokens)],
+      card("Log", h("div", { class: "number" }, grouped(status.position), h("span", { class: "unit" }, " records")), terms([
+        ["Since", new Date(status.network.created_ms).toISOString().slice(0, 10)], ["Accounts", grouped(status.accounts)], ["Tokens", grouped(status.tokens)],
         ["Policies", grouped(status.policies)], ["Last checkpoint", status.checkpoint_epoch ?? "none"], ["Waiting", grouped(status.waiting)], ["Up for", duration(status.uptime_s)]]))),
     card("Storage nodes", replication(status.replication, status.position)),
-    card("What became of submissions", table(["Outcome", ">Count"],
-      all.filter((one) => one.name === "dsm_transitions_total").map((one) => [one.labels.outcome.replaceAll("_", " "), grouped(one.value)]))),
+    card("What became of submissions", h("div", { class: "tally" }, all.filter((one) => one.name === "dsm_transitions_total").map((one) =>
+      h("div", { class: one.value ? "" : "faint" }, h("div", { class: "count" }, grouped(one.value)), one.labels.outcome.replaceAll("_", " "))))),
   ];
 }
 
@@ -85,6 +85,8 @@ function replication(view, position) {
 function alarmsOf(status, all, ready) {
   const found = [];
   if (ready !== true) found.push(["bad", `The node accepts nothing: ${ready}`]);
+  if (status.replication && status.replication.standing !== "leading") found.push(["bad", `The node is ${status.replication.standing}: it writes nothing`]);
+  if (status.audit?.dropped) found.push(["warn", `${grouped(status.audit.dropped)} lines found no room in the audit log`]);
   if (status.stopped) found.push(["bad", `The node has stopped: ${status.stopped}`]);
   if (status.storage_full) found.push(["bad", "The device is full: new transitions are refused until there is room"]);
   for (const one of status.replication?.members ?? []) {
@@ -119,20 +121,39 @@ export async function log(_, alive) {
   ];
 }
 
+// Goes on where it was when the stream ends or the node was away.
 async function follow(from, rows, source, alive) {
+  let next = from;
+  while (alive()) {
+    try {
+      next = await stream(next, rows, source, alive);
+    } catch (error) {
+      if (!alive()) return;
+      if (error.status >= 400 && error.status < 500) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
+  }
+}
+
+// Rows for the entries from a position on, until the stream ends; the position behind them.
+async function stream(from, rows, source, alive) {
   const key = sessionStorage.getItem("key");
   const answer = await fetch(`/v1/events?from=${from}`, { signal: source.signal, headers: key ? { "x-api-key": key } : {} });
-  if (!answer.ok) throw new Error(`the event stream answers ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(`the event stream answers ${answer.status}`), { status: answer.status });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let [rest, next] = ["", from];
   for (;;) {
-    const { value: chunk, done } = await reader.read();
-    if (done || !alive()) return source.abort();
+    const { value: chunk, done } = await reader.read().catch(() => ({ done: true }));
+    if (!alive()) source.abort();
+    if (done || !alive()) return next;
     const parts = (rest + chunk).split("\n\n");
     rest = parts.pop();
     for (const part of parts) {
       const data = part.split("\n").filter((row) => row.startsWith("data:")).map((row) => row.slice(5)).join("\n");
-      if (data) rows.prepend(row(JSON.parse(data)));
+      if (!data) continue;
+      const event = JSON.parse(data);
+      rows.prepend(row(event));
+      next = event.position + 1;
       while (rows.children.length > 200) rows.lastChild.remove();
     }
   }

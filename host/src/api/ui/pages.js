@@ -1,6 +1,6 @@
 // What each page shows. A page is a function of its id that gives elements; the router puts them in place.
 
-import { get, token } from "./api.js";
+import { download, get, token } from "./api.js";
 import { amount, card, grouped, h, link, none, s, table, terms, time } from "./dom.js";
 
 const pageOf = async (path, after, size = 50) =>
@@ -244,11 +244,14 @@ export async function policy(id) {
       ["Content id", h("code", {}, id)], ["Module (BLAKE3)", h("code", {}, found.module)], ["Author's key", h("code", {}, found.author)],
       ["Published by", link("account", found.publisher)], ["Evidence it takes", about.evidence.join(", ") || "none"],
       ["Reads elsewhere", about.foreign_reads.length ? brief(about.foreign_reads) : "nothing"],
-      ["Package", h("a", { href: `/v1/policies/${id}/package`, download: `${about.name}.dsmpolicy` }, "module and document, as they were signed")],
-    ]), h("p", { class: "faint" }, "The node hashed the module to this content id and verified the author's signature before it was used, and does so again on each read.")),
-    card("Terms of a token", table(["Name", "Type", "Meaning"], about.params.map((one) => [h("code", {}, one.name), one.value_type, one.doc]))),
-    card("Methods", table(["Name", "Arguments", "What it does"], about.methods.map((one) => [h("code", {}, one.name), args(one.args), one.doc]))),
-    card("Queries", table(["Name", "Arguments", "What it answers"], about.queries.map((one) => [h("code", {}, one.name), args(one.args), one.doc]))),
+      ["Source", found.signed ? h("code", { id: "source" }, found.signed.source || "not said") : "this node has no package of it"],
+      ["License", found.signed?.license], ["Fuel for one", found.signed ? grouped(found.signed.fuel_limit) : null],
+      ["Package", h("a", { href: `/v1/policies/${id}/package`, click: download(`/v1/policies/${id}/package`, `${about.name}.dsmpolicy`) }, "module and document, as they were signed")],
+    ]), h("p", { class: "faint" }, "The node hashed the module to this content id and verified the author's signature over all of this, source and license included, before it was used, and does so again on each read. Whether the module is what that source compiles to, ",
+      h("code", {}, "dsm policy verify-build"), " tells whoever has the source.")),
+    card("Terms of a token", table(["Name", "Type", "Meaning"], about.params.map((one) => [h("code", { class: "whole" }, one.name), one.value_type, one.doc]))),
+    card("Methods", table(["Name", "Arguments", "What it does"], about.methods.map((one) => [h("code", { class: "whole" }, one.name), args(one.args), one.doc]))),
+    card("Queries", table(["Name", "Arguments", "What it answers"], about.queries.map((one) => [h("code", { class: "whole" }, one.name), args(one.args), one.doc]))),
     card("Why it refuses", table([">Code", "Name", "In words"], about.denials.map((one) => [one.code, h("code", {}, one.name), one.text]))),
   ];
 }
