@@ -5,14 +5,15 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 # One build for all images: these lines are the same in each Dockerfile here, and a test keeps them so.
 FROM ${RUST_IMAGE} AS toolchain
-RUN mkdir -p /usr/local/cargo/registry
+RUN mkdir -p /usr/local/cargo/registry /src/target
 FROM toolchain AS build
 WORKDIR /src
 COPY . .
-# The secret `cargo` is a configuration of cargo, for those who reach the registry through a mirror or a proxy.
+# The secret `cargo` is a configuration of cargo, for those who reach the registry through a mirror or a proxy. Both
+# caches begin with what the image of the toolchain has.
 RUN --mount=type=secret,id=cargo,target=/usr/local/cargo/config.toml \
     --mount=type=cache,id=dsm-cargo-registry,sharing=locked,from=toolchain,source=/usr/local/cargo/registry,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=dsm-target,sharing=locked,target=/src/target \
+    --mount=type=cache,id=dsm-target,sharing=locked,from=toolchain,source=/src/target,target=/src/target \
     cargo build --release --locked -p dsm-host -p dsm-storage-node -p dsm-bridge \
     && install -D -t /out target/release/dsm target/release/dsm-storage-node target/release/dsm-bridge
 
