@@ -7,6 +7,8 @@ use super::show::{Show, rows, safe, table};
 use dsm_crypto::fill_random;
 use dsm_gateway::{ApiKey, Scopes};
 use serde::Serialize;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -89,18 +91,31 @@ impl KeysFile {
         self.api_keys.clone().unwrap_or_else(|| own_keys_path(&self.data))
     }
 
+    /// Holds others off until it is dropped: keys are read, changed and written back, and of two at once the second would
+    /// bring back what the first revoked.
+    fn lock(&self) -> Result<File, Failure> {
+        let mut path = self.path().into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let failed = |error: std::io::Error| super::failure::file_failure(&path, &error);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed)?;
+        super::door::owned_as_folder(&file, &path).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(file)
+    }
+
     fn read(&self) -> Result<Vec<ApiKey>, Failure> {
         let path = self.path();
         if path.exists() { read_keys(&path) } else { Ok(Vec::new()) }
     }
 
     fn write(&self, keys: &[ApiKey]) -> Result<(), Failure> {
-        let path = self.path();
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| super::failure::file_failure(&path, &error))?;
-        }
         let text = serde_json::to_string_pretty(keys).map_err(|error| Failure::integrity("json", error))?;
-        write_private(&path, &format!("{text}\n"))
+        write_private(&self.path(), &format!("{text}\n"))
     }
 }
 
@@ -235,6 +250,7 @@ fn key(session: &Session, verb: &KeyVerb) -> Result<(), Failure> {
                 return Err(Failure::usage(format!("{name:?} cannot be the name of a key"))
                     .help("a name has up to 64 characters, and node-admin is the node's own"));
             }
+            let _alone = place.lock()?;
             let mut keys = place.read()?;
             let made = draw(name, *scopes, *times)?;
             keys.push(made.kept.clone());
@@ -259,6 +275,7 @@ fn key(session: &Session, verb: &KeyVerb) -> Result<(), Failure> {
             session.show(&Listed { keys: place.read()?.iter().map(KeyRow::from).collect() })
         }
         KeyVerb::Revoke { name, place } => {
+            let _alone = place.lock()?;
             let mut keys = place.read()?;
             let Some(at) = keys.iter().position(|key| key.name == *name || key.id == *name) else {
                 return Err(Failure::refused("unknown_key_name", format!("there is no API key {name:?}"))

@@ -171,6 +171,7 @@ impl From<BackupError> for Failure {
 pub(crate) fn run(session: &Session, verb: &BackupVerb) -> Result<(), Failure> {
     match verb {
         BackupVerb::Create { file, offline, place } => {
+            let session = &super::door::with_own_key(session, &place.data);
             let report = create(session, file, offline.then_some(place))?;
             remember(session, &place.data, file, &report, *offline)?;
             session.show(&Kept { report })

@@ -124,6 +124,7 @@ impl Notes {
 }
 
 pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<(), Failure> {
+    let session = &super::door::with_own_key(session, &args.data);
     let client = session.client()?;
     let mut notes = Notes::default();
     let reached = api(&mut notes, &client);

@@ -2,13 +2,14 @@
 
 use super::failure::{Exit, Failure, file_failure};
 use super::node::RunArgs;
+use super::session::Session;
 use dsm_crypto::{Zeroizing, fill_random};
 use dsm_gateway::{
     ApiKey, GatewayConfig, GatewayError, KeyRing, Limits, NewKey, Origins, Peers, Scopes, Tokens,
 };
 use dsm_host::api::Rules;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Settings that a running node takes up.
@@ -44,7 +45,9 @@ pub(crate) fn rules(run: &RunArgs, loopback: bool, own: &ApiKey) -> Result<(Rule
     let (keys, count) = keys(run)?;
     let tokens = run.jwt_secret.as_deref().map(secret).transpose()?;
     let known = count > 0 || tokens.is_some();
-    if !known && !loopback {
+    // A proxy brings other machines, wherever the node listens.
+    let alone = loopback && (words(&run.trusted_proxies).is_empty() || run.anonymous.is_some());
+    if !known && !alone {
         return Err(no_secret(run));
     }
     let keys = keys.with(own.clone()).map_err(|error| keys_failure(&keys_path(run), &error))?;
@@ -53,9 +56,6 @@ pub(crate) fn rules(run: &RunArgs, loopback: bool, own: &ApiKey) -> Result<(Rule
         Some(text) => Scopes::parse(text).map_err(|error| bad("anonymous", &error))?,
         None if known => Scopes::NONE,
         None => Scopes::ALL,
-    };
-    let words = |texts: &[String]| -> Vec<String> {
-        texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
     };
     let origins = words(&run.origins);
     let origins =
@@ -81,11 +81,17 @@ pub(crate) fn rules(run: &RunArgs, loopback: bool, own: &ApiKey) -> Result<(Rule
     Ok((Rules { gateway, methods }, count))
 }
 
+/// What a list names; an empty variable names nothing.
+fn words(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+}
+
 fn no_secret(run: &RunArgs) -> Failure {
     let error = GatewayError::NoSecret;
     Failure::new(Exit::Usage, error.code(), error).help(format!(
         "`dsm access key new NAME --scopes \"read submit events\" --api-keys {}` makes a key; --jwt-secret FILE names a \
-         secret, which `dsm access secret FILE` makes; --listen 127.0.0.1:7545 keeps other machines out",
+         secret, which `dsm access secret FILE` makes; --listen 127.0.0.1:7545 without --trusted-proxies keeps other machines \
+         out",
         keys_path(run).display()
     ))
 }
@@ -159,7 +165,7 @@ pub(crate) struct OwnKeyFile(PathBuf);
 
 impl OwnKeyFile {
     pub(crate) fn write(data: &Path, key: &str, url: &str) -> Result<OwnKeyFile, Failure> {
-        let path = data.join("admin.key");
+        let path = own_key_path(data);
         write_private(&path, &format!("{key}\n{url}\n"))?;
         Ok(OwnKeyFile(path))
     }
@@ -182,13 +188,24 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     drop(std::fs::remove_file(&beside));
     let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside);
     let mut file = file.map_err(failed)?;
+    owned_as_folder(&file, path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)
 }
 
+/// What root makes in a node's folder is the node's: it could not read its own keys otherwise.
+pub(crate) fn owned_as_folder(file: &std::fs::File, path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (own, folder) = (file.metadata()?, std::fs::metadata(folder)?);
+    if own.uid() == 0 && folder.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
+}
+
 /// The key of the node in `data`, if `url` leads to it: the same port, on this machine or where it listens.
 pub(crate) fn own_key(data: &Path, url: &str) -> Option<Zeroizing<String>> {
-    let text = Zeroizing::new(std::fs::read_to_string(data.join("admin.key")).ok()?);
+    let text = Zeroizing::new(std::fs::read_to_string(own_key_path(data)).ok()?);
     let mut lines = text.lines();
     let (key, listens) = (lines.next()?, lines.next()?);
     let (scheme, host, port) = parts(url)?;
@@ -200,6 +217,20 @@ pub(crate) fn own_key(data: &Path, url: &str) -> Option<Zeroizing<String>> {
             .is_ok_and(|address| address.is_loopback());
     let leads = scheme == own_scheme && port == own_port && (here || host == own_host);
     leads.then(|| Zeroizing::new(key.to_owned()))
+}
+
+/// The same session, which shows the key of the node in `data` if that is the node it speaks to and no other key was named.
+pub(crate) fn with_own_key(session: &Session, data: &Path) -> Session {
+    let mut globals = session.globals.clone();
+    if globals.api_key_file.is_none() && own_key(data, &globals.node).is_some() {
+        globals.api_key_file = Some(own_key_path(data));
+    }
+    Session::new(globals)
+}
+
+/// Where a running node leaves its key.
+fn own_key_path(data: &Path) -> PathBuf {
+    data.join("admin.key")
 }
 
 fn parts(url: &str) -> Option<(&str, &str, &str)> {

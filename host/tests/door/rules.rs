@@ -30,6 +30,8 @@ fn who_shows_what_gets_400_401_403_or_an_answer() {
         ("GET", "/v1/ready", &[], 200, None),
         ("GET", "/v1/openapi.json", &[], 200, None),
         ("GET", "/ui", &[], 200, None),
+        ("GET", "/ui/", &[], 303, None),
+        ("GET", "/", &[], 303, None),
         ("GET", "/v1/nowhere", &[], 404, Some("unknown_route")),
         ("DELETE", "/v1/status", &[], 405, Some("method_not_allowed")),
         ("GET", "/v1/status", &[], 401, Some("no_credentials")),
@@ -176,6 +178,33 @@ fn a_page_on_a_rebound_name_gets_nothing_from_a_node_that_is_open() {
     let server = Server::new(rules);
     let page = [("origin", "http://rebound.example:7545"), ("host", "rebound.example:7545")];
     assert_eq!(server.get("/v1/status", &page).code().as_deref(), Some("origin_not_allowed"));
+}
+
+/// The proxy of dockerfiles/nginx.conf before a node of dockerfiles/systemd: the API was everybody's.
+#[test]
+fn a_proxy_that_nobody_named_makes_nobody_an_admin_of_a_node_that_is_open() {
+    let mut rules = roomy();
+    rules.gateway.anonymous = Scopes::ALL;
+    let server = Server::new(rules);
+    let host = server.address.to_string();
+    let host = host.as_str();
+    let ask = |headers: &[(&str, &str)]| server.ask("POST", "/v1/checkpoints", headers);
+    assert_eq!(ask(&[("host", host)]).status, 200, "who sits here");
+    for proxied in [
+        &[("host", host), ("x-forwarded-for", "198.51.100.1")][..],
+        &[("host", host), ("forwarded", "for=198.51.100.1")],
+        &[("host", host), ("x-real-ip", "198.51.100.1")],
+        &[("host", host), ("x-forwarded-proto", "https")],
+        &[("host", host), ("x-forwarded-host", "dsm.example.org")],
+        &[("host", host), ("via", "1.1 proxy")],
+        &[("host", "dsm.example.org")],
+    ] {
+        assert_eq!(ask(proxied).code().as_deref(), Some("no_credentials"), "{proxied:?}");
+        let health = server.get("/v1/health", proxied);
+        assert_eq!(health.status, 200, "whether it lives is always told: {proxied:?}");
+    }
+    let root = root().text;
+    assert_eq!(ask(&[("x-forwarded-for", "198.51.100.1"), ("x-api-key", &root)]).status, 200);
 }
 
 #[test]
