@@ -15,8 +15,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing::Level;
 
-/// The settings that are taken up.
-pub(super) const LIVE: [&str; 4] = ["allow-methods", "limit", "log-level", "trusted-proxies"];
 /// Between two looks at the file when nobody asks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,7 @@ mod run;
 mod settings;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use dsm_settings::{Layers, Misread, read_words};
+use dsm_settings::{ConfigVerb, Layers, Misread, read_words};
 use failure::{Exit, Failure, safe};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ enum Verb {
     Run(Box<run::RunArgs>),
     /// Show and change settings
     #[command(subcommand)]
-    Config(Box<config::ConfigVerb>),
+    Config(Box<ConfigVerb<config::Bridge>>),
     /// Show the public halves of the service's keys; keys that are missing are made
     Keys(keys::KeysArgs),
     /// Tell how a running service is
@@ -86,7 +86,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// Reads the words of a command line; if they run the service, over its file of settings and the environment.
 fn read(words: &[OsString]) -> Result<(Arguments, Option<Layers>), Misread> {
-    let (matches, layers) = read_words(Arguments::command(), &config::verb(), words)?;
+    let (matches, layers) = read_words::<config::Bridge>(Arguments::command(), words)?;
     match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => Ok((arguments, layers)),
         Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),

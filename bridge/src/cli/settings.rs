@@ -7,8 +7,9 @@ use dsm_bridge::rpc::FinalityMode;
 use dsm_bridge::{AttestorConfig, DoorConfig, Name, RelayerConfig, ServiceConfig};
 use dsm_core::{BridgeConfig, Finality, PublicKey};
 use dsm_gateway::{Network, Peers};
+use dsm_settings::AddressError;
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -343,8 +344,8 @@ fn within(name: &str, ms: u64, min: u64, max: u64) -> Result<Duration, Failure> 
 }
 
 fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
-    let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
-    found.ok_or_else(|| Failure::usage(format!("{name}: {text:?} is not of the form HOST:PORT")))
+    dsm_settings::address(text)
+        .map_err(|error| Failure::usage(format!("{name}: {error}")).help(AddressError::help(LISTEN)))
 }
 
 /// The first line of a file with an API key.
@@ -421,6 +422,29 @@ roles = "relayer"
         assert_eq!(idle("contract = \"\"\nlisten = \"127.0.0.1:2\""), Some(2));
         assert_eq!(idle(ENOUGH), None);
         assert!(settings("listen = \"nowhere\"").idle().is_err());
+    }
+
+    #[test]
+    fn o12_a_wrong_address_is_an_error_of_usage_with_a_way_out() {
+        use super::super::failure::Exit;
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["listen", "admin"] {
+            for wrong in ["nowhere", "127.0.0.1", "127.0.0.1:99999", ""] {
+                let settings = settings(&format!("{ENOUGH}{name} = \"{wrong}\"\n"));
+                for failure in
+                    [settings.check(&keys(folder.path())), settings.service(folder.path()).map(drop)]
+                {
+                    let failure = failure.unwrap_err();
+                    assert_eq!(
+                        (failure.exit, failure.code.as_str()),
+                        (Exit::Usage, "usage"),
+                        "{name} {wrong:?}"
+                    );
+                    assert!(failure.message.starts_with(name), "{}", failure.message);
+                    assert!(failure.help.unwrap().contains("HOST:PORT"), "{name} {wrong:?}");
+                }
+            }
+        }
     }
 
     #[test]

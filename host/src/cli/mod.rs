@@ -133,7 +133,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let json = words.iter().any(|word| word == "--json");
-    let read = read_words(Arguments::command(), &config::verb(), &words);
+    let read = read_words::<config::Flags>(Arguments::command(), &words);
     let parsed = read.and_then(|(matches, layers)| match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => Ok((arguments, layers)),
         Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),

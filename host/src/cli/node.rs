@@ -15,10 +15,9 @@ use dsm_link::Acceptor;
 use dsm_logs::{LogConfig, Logs};
 use dsm_sdk::api::{ConfigRequest, Hex, KeyView};
 use dsm_sdk::receipt::Durability;
-use dsm_settings::Layers;
+use dsm_settings::{AddressError, Layers};
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -281,7 +280,7 @@ pub(crate) fn run(session: &Session, args: &NodeArgs, layers: Option<Layers>) ->
         file: layers.file,
         own_key: own_key.kept,
         loopback,
-        state: Mutex::new(State { run: args.clone(), settings: layers.settings, waiting: BTreeMap::new() }),
+        state: Mutex::new(State { run: args.clone(), settings: layers.settings }),
     });
     let own_file = OwnKeyFile::write(&args.data, &own_key.text, &serving.url())?;
     let status = node.status();
@@ -340,11 +339,7 @@ fn replication(args: &RunArgs) -> Result<Option<ReplicationConfig>, Failure> {
         return Ok(None);
     }
     let mut config = ReplicationConfig::new(&args.data);
-    let found = std::net::ToSocketAddrs::to_socket_addrs(&args.p2p).ok().and_then(|mut found| found.next());
-    config.listen = found.ok_or_else(|| {
-        Failure::usage(format!("--p2p: {:?} is not an address", args.p2p))
-            .help("give HOST:PORT, such as 0.0.0.0:8765, or none")
-    })?;
+    config.listen = p2p(&args.p2p)?;
     config.known = args.peer_keys.as_deref().map(peer_keys).transpose()?.unwrap_or_default();
     for text in args.peers.iter().filter(|text| !text.is_empty()) {
         config.first.push(listed_peer(text, args.peer_keys.as_deref())?);
@@ -352,6 +347,30 @@ fn replication(args: &RunArgs) -> Result<Option<ReplicationConfig>, Failure> {
     config.lead_wait = Some(Duration::from_millis(args.lead_wait));
     config.failover = (args.failover > 0).then(|| Duration::from_millis(args.failover));
     Ok(Some(config))
+}
+
+fn p2p(text: &str) -> Result<SocketAddr, Failure> {
+    dsm_settings::address(text).map_err(|error| {
+        let help = AddressError::help("0.0.0.0:8765");
+        Failure::usage(format!("--p2p: {error}")).help(format!("{help}; `none` does without replication"))
+    })
+}
+
+fn listen(text: &str) -> Result<Vec<SocketAddr>, Failure> {
+    dsm_settings::addresses(text).map_err(|error| {
+        Failure::usage(format!("--listen: {error}")).help(AddressError::help("127.0.0.1:7545"))
+    })
+}
+
+impl RunArgs {
+    /// Whether a node could start with these settings, as far as that shows without its files.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        listen(&self.listen)?;
+        if self.p2p != "none" {
+            p2p(&self.p2p)?;
+        }
+        Ok(())
+    }
 }
 
 /// This program, whose children compile policies. Where the system does not tell, the node compiles itself.
@@ -375,11 +394,12 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn bind(runtime: &Runtime, listen: &str) -> Result<Serving, Failure> {
-        let bound = runtime.block_on(TcpListener::bind(listen));
+    pub(crate) fn bind(runtime: &Runtime, text: &str) -> Result<Serving, Failure> {
+        let addresses = listen(text)?;
+        let bound = runtime.block_on(TcpListener::bind(&addresses[..]));
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|error| {
-            Failure::new(Exit::Refused, "listen", format!("{listen} cannot be listened on: {error}"))
+            Failure::new(Exit::Refused, "listen", format!("{text} cannot be listened on: {error}"))
                 .help("choose another address with --listen HOST:PORT; port 0 picks a free one")
         })?;
         Ok(Serving { listener, address, tls: false })

@@ -6,13 +6,17 @@
 //!
 //! Left out on purpose: sections, includes, values made of others, reloading a file by itself.
 
+mod address;
 mod changes;
+mod service;
 mod watched;
 mod words;
 
-pub use changes::{Change, Changed, Changes, RestingError, Service, Shown};
+pub use address::{AddressError, address, addresses};
+pub use changes::{Change, Changed, Changes, RestingError, Shown};
+pub use service::{Answer, ConfigVerb, PLACES, Place, Service};
 pub use watched::Watched;
-pub use words::{Layers, Misread, Verb, bare, given, read_words};
+pub use words::{Layers, Misread, bare, given, read_words};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -61,6 +65,11 @@ pub struct Setting {
     pub origin: Origin,
     /// The environment variable that sets it.
     pub environment: Option<String>,
+    /// Whether a running service takes up another value.
+    pub live: bool,
+    /// What the file says and the service will take up when it starts again, if that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_restart: Option<String>,
     /// What it is for.
     pub help: String,
 }
@@ -236,9 +245,14 @@ pub fn without_empty(mut command: Command) -> Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty))
 }
 
-/// The settings of `command` as they are in force, in the order of the command line's help. `matches` must come from
-/// the command that [`SettingsFile::under`] gave.
-pub fn in_force(command: &Command, matches: &ArgMatches, file: Option<&SettingsFile>) -> Vec<Setting> {
+/// The settings of `command` as they are in force, in the order of the command line's help; `live` are those that a
+/// running service takes up. `matches` must come from the command that [`SettingsFile::under`] gave.
+pub fn in_force(
+    command: &Command,
+    live: &[&str],
+    matches: &ArgMatches,
+    file: Option<&SettingsFile>,
+) -> Vec<Setting> {
     let in_file: BTreeSet<String> = file
         .and_then(|file| file.values().ok())
         .map(|values| values.into_keys().collect())
@@ -261,6 +275,8 @@ pub fn in_force(command: &Command, matches: &ArgMatches, file: Option<&SettingsF
                 value,
                 origin,
                 environment: arg.get_env().map(|name| name.to_string_lossy().into_owned()),
+                live: live.contains(&name),
+                after_restart: None,
                 help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
             }
         })

@@ -1,24 +1,13 @@
 //! A command line whose words are read twice: once to find the file, then with the file under them; and the flags as
 //! changes, without any layer.
 
+use crate::service::{PLACES, Service, file, verb};
 use crate::{Setting, SettingsError, SettingsFile, in_force, settings_of, without_empty};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// The verb that runs a service.
-pub struct Verb<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its flags, which are the settings.
-    pub settings: Command,
-    /// Flags that say where the file is, and cannot stand in it.
-    pub places: &'a [&'a str],
-    /// Where the file is, by what was given for those.
-    pub file: fn(&ArgMatches) -> PathBuf,
-}
 
 /// Why a command line makes no sense.
 #[derive(Debug)]
@@ -42,9 +31,8 @@ pub struct Layers {
 ///
 /// # Errors
 /// [`Misread`].
-pub fn read_words(
+pub fn read_words<S: Service>(
     command: Command,
-    verb: &Verb<'_>,
     words: &[OsString],
 ) -> Result<(ArgMatches, Option<Layers>), Misread> {
     let command = without_empty(command);
@@ -52,17 +40,17 @@ pub fn read_words(
     let runs = |matches: &ArgMatches| {
         matches
             .subcommand()
-            .filter(|(name, run)| *name == verb.name && run.subcommand().is_none())
-            .map(|(_, run)| (verb.file)(run))
+            .filter(|(name, run)| *name == verb::<S>() && run.subcommand().is_none())
+            .map(|(_, run)| file::<S>(run))
     };
     let Some(path) = runs(&matches) else { return Ok((matches, None)) };
     let file = SettingsFile::read(&path).map_err(Misread::File)?;
     let names = file.names().map_err(Misread::File)?;
-    if let Some(place) = names.into_iter().find(|name| verb.places.contains(&name.as_str())) {
+    if let Some(place) = names.into_iter().find(|name| PLACES.contains(&name.as_str())) {
         return Err(Misread::File(SettingsError::Place(place)));
     }
-    let under = file.under(verb.settings.clone()).map_err(Misread::File)?;
-    let command = command.mut_subcommand(verb.name, |run| {
+    let under = file.under(S::command()).map_err(Misread::File)?;
+    let command = command.mut_subcommand(verb::<S>(), |run| {
         under.get_arguments().fold(run, |run, arg| {
             let values = arg.get_default_values().to_vec();
             run.mut_arg(arg.get_id().clone(), |arg| arg.default_values(values))
@@ -70,7 +58,7 @@ pub fn read_words(
     });
     let matches = command.try_get_matches_from(words).map_err(Misread::Words)?;
     let (_, run) = matches.subcommand().expect("the same words as before");
-    let settings = in_force(&verb.settings, run, Some(&file));
+    let settings = in_force(&S::command(), S::LIVE, run, Some(&file));
     Ok((matches, Some(Layers { file: path, settings })))
 }
 

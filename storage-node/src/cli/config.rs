@@ -3,110 +3,44 @@
 use super::Output;
 use super::failure::{Exit, Failure};
 use super::run::RunArgs;
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
-use dsm_settings::{Changed, Changes, RestingError, Service, SettingsError, Shown};
-use std::path::{Path, PathBuf};
-
-/// What a running node takes up from its file at once.
-const LIVE: [&str; 1] = ["log-level"];
-
-/// What is done with settings.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum ConfigVerb {
-    /// Show what a node that starts now takes up, from its file and this environment
-    Show {
-        /// Tell where each value came from
-        #[arg(long)]
-        origin: bool,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Change settings in the file. A running node takes up --log-level at once, the others when it starts again
-    Set {
-        #[command(flatten)]
-        changes: Changes<Node>,
-        #[command(flatten)]
-        place: Place,
-    },
-}
-
-/// Where the file is.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Place {
-    /// The file of settings [default: storage.toml in the data directory]
-    #[arg(long, value_name = "FILE", env = "DSM_STORAGE_CONFIG")]
-    config: Option<PathBuf>,
-}
+use clap::{Args as _, Command, FromArgMatches as _};
+use dsm_settings::{Answer, ConfigVerb, RestingError, Service, SettingsError};
+use std::path::Path;
 
 /// The node's flags are its settings.
 #[derive(Debug)]
 pub(crate) struct Node;
 
 impl Service for Node {
-    const PLACES: &'static [&'static str] = &["data", "config"];
+    const RUN: &'static str = "dsm-storage-node run";
+    const NOUN: &'static str = "node";
+    const FILE: &'static str = "storage.toml";
+    const EXAMPLE: (&'static str, &'static str) = ("retention", "\"30\"");
+    const LIVE: &'static [&'static str] =
+        &["retention", "scrub-interval-s", "anti-entropy-interval-s", "log-level"];
 
     fn command() -> Command {
         RunArgs::augment_args(Command::new("run"))
     }
 }
 
-/// The verb whose flags are the settings.
-pub(crate) fn verb() -> dsm_settings::Verb<'static> {
-    let file = |run: &ArgMatches| {
-        let data: &PathBuf = run.get_one("data").expect("it has a default");
-        file_of(data, run.get_one::<PathBuf>("config").map(PathBuf::as_path))
-    };
-    dsm_settings::Verb { name: "run", settings: Node::command(), places: Node::PLACES, file }
-}
-
-fn file_of(data: &Path, config: Option<&Path>) -> PathBuf {
-    config.map_or_else(|| data.join("storage.toml"), Path::to_path_buf)
-}
-
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {
-        let help = match &error {
-            SettingsError::Place(_) => "give it as a flag or in the environment",
-            SettingsError::Unknown { .. } => {
-                "`dsm-storage-node run --help` lists the settings; in the file they have _ for -"
-            }
-            _ => "the file has lines such as retention = \"30\"",
-        };
-        Failure::new(Exit::Usage, error.code(), &error).help(help)
+        RestingError::from(error).into()
     }
 }
 
 impl From<RestingError> for Failure {
     fn from(error: RestingError) -> Failure {
-        match error {
-            RestingError::File(error) => error.into(),
-            RestingError::Value(text) => Failure::usage(text),
-        }
+        let help = error.help::<Node>();
+        Failure { help, ..Failure::new(Exit::Usage, error.code(), error) }
     }
 }
 
-pub(crate) fn config(out: Output, verb: &ConfigVerb, data: &Path) -> Result<(), Failure> {
-    match verb {
-        ConfigVerb::Show { origin, place } => {
-            let shown = Shown::read::<Node>(&file_of(data, place.config.as_deref()))?;
-            out.show(&shown, |shown| super::rows(shown.rows(*origin)))
-        }
-        ConfigVerb::Set { changes, place } => {
-            if changes.set.is_empty() {
-                return Err(Failure::usage("no setting was named")
-                    .help("name settings by their flags, such as --retention=30"));
-            }
-            let path = file_of(data, place.config.as_deref());
-            let changed = Changed::write(&path, changes, &LIVE, |matches| {
-                let args = RunArgs::from_arg_matches(matches).map_err(RestingError::from)?;
-                args.settings.resolve(data).map(drop)
-            })?;
-            out.show(&changed, Changed::text)
-        }
-    }
-}
-
-/// The level that the file of a running node asks for, unless something stands over it.
-pub(crate) fn level_in(path: &Path) -> Option<tracing::Level> {
-    Shown::read::<Node>(path).ok()?.value("log-level")?.parse().ok()
+pub(crate) fn config(out: Output, verb: &ConfigVerb<Node>, data: &Path) -> Result<(), Failure> {
+    let answer = verb.run(|matches| -> Result<(), Failure> {
+        let args = RunArgs::from_arg_matches(matches).map_err(RestingError::from)?;
+        args.settings.resolve(data).map(drop)
+    })?;
+    out.show(&answer, Answer::text)
 }

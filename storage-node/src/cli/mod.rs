@@ -7,14 +7,16 @@ mod ask;
 mod config;
 mod failure;
 mod keep;
+mod live;
 mod run;
 mod settings;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use dsm_settings::{Misread, read_words};
+use dsm_settings::{ConfigVerb, Layers, Misread, read_words};
 use failure::{Exit, Failure, safe};
 use serde::Serialize;
 use settings::DataArgs;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -37,7 +39,7 @@ enum Verb {
     Run(Box<run::RunArgs>),
     /// Show and change settings
     #[command(subcommand)]
-    Config(Box<config::ConfigVerb>),
+    Config(Box<ConfigVerb<config::Node>>),
     /// Show the node's id and public key; made if there is none yet
     Key(keep::KeyArgs),
     /// Tell how a running node is
@@ -57,12 +59,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let json = words.iter().any(|word| word == "--json");
-    let read = read_words(Arguments::command(), &config::verb(), &words);
-    let parsed = read.and_then(|(matches, layers)| match Arguments::from_arg_matches(&matches) {
-        Ok(arguments) => Ok((arguments, layers)),
-        Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),
-    });
-    let (arguments, layers) = match parsed {
+    let (arguments, layers) = match read(&words) {
         Ok(parsed) => parsed,
         Err(Misread::Words(error)) => return misread(&error),
         Err(Misread::File(error)) => return fail(json, &error.into()),
@@ -82,6 +79,15 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(out.json, &failure),
+    }
+}
+
+/// Reads the words of a command line; if they run the node, over its file of settings and the environment.
+fn read(words: &[OsString]) -> Result<(Arguments, Option<Layers>), Misread> {
+    let (matches, layers) = read_words::<config::Node>(Arguments::command(), words)?;
+    match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => Ok((arguments, layers)),
+        Err(error) => Err(Misread::Words(error.format(&mut Arguments::command()))),
     }
 }
 

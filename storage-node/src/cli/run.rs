@@ -1,19 +1,15 @@
 //! `dsm-storage-node run`: the node until something ends it.
 
-use super::config::level_in;
 use super::failure::{Exit, Failure};
+use super::live::Live;
 use super::settings::Settings;
 use super::{Output, line, rows};
 use dsm_logs::{LogConfig, Logs};
-use dsm_settings::{Layers, Origin};
+use dsm_settings::Layers;
 use dsm_storage_node::{Ended, StorageNode};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Between two looks at the file for another log level.
-const LEVEL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +51,7 @@ fn text(banner: &Banner) -> String {
 pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>, data: &Path) -> Result<(), Failure> {
     let settings = &args.settings;
     let config = settings.resolve(data)?;
+    let upkeep = config.upkeep;
     let layers = layers.expect("the words of a node that runs are read with its file");
     let logs = Logs::start(&LogConfig {
         service: "dsm-storage",
@@ -64,6 +61,7 @@ pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>, data: &Pa
         request: || None,
     })
     .map_err(|error| Failure::refused(error.code(), error))?;
+    let mut live = Live::new(layers.file, settings.log_level, upkeep, logs);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -91,20 +89,10 @@ pub(crate) fn run(out: Output, args: &RunArgs, layers: Option<Layers>, data: &Pa
         } else {
             line(&text(&banner));
         }
-        // A flag stands over the file for as long as the process lives.
-        let flagged = layers.settings.iter().any(|one| one.name == "log-level" && one.origin == Origin::Flag);
-        let mut level = settings.log_level;
         loop {
             let told = tokio::select! {
                 told = signals.next() => told,
-                () = tokio::time::sleep(LEVEL_INTERVAL), if !flagged => {
-                    if let Some(asked) = level_in(&layers.file).filter(|asked| *asked != level) {
-                        level = asked;
-                        logs.set_level(level);
-                        tracing::info!(log_level = %level, "the file of settings asks for another level");
-                    }
-                    continue;
-                }
+                never = live.follow(&node) => match never {},
                 ended = node.ended() => return outcome(ended),
             };
             match told {

@@ -3,8 +3,8 @@
 use super::failure::Failure;
 use dsm_abi::Suite;
 use dsm_core::PublicKey;
+use dsm_settings::AddressError;
 use dsm_storage_node::{Storage, StorageConfig, Upkeep};
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,7 +60,9 @@ impl Settings {
         let mut config = StorageConfig::new(data, core_key);
         config.storage = Storage::Directory(data.to_path_buf());
         config.http = true;
-        config.listen = address(&self.listen)?;
+        config.listen = dsm_settings::address(&self.listen).map_err(|error| {
+            Failure::usage(format!("listen: {error}")).help(AddressError::help("0.0.0.0:8766"))
+        })?;
         config.upkeep = Upkeep {
             retention: self.retention.parse().map_err(usage("retention"))?,
             scrub_interval: interval("scrub_interval_s", self.scrub_interval_s)?,
@@ -82,15 +84,6 @@ fn interval(name: &str, seconds: u64) -> Result<Duration, Failure> {
         return Err(Failure::usage(format!("{name}: between one second and a year")));
     }
     Ok(Duration::from_secs(seconds))
-}
-
-fn address(text: &str) -> Result<SocketAddr, Failure> {
-    let refused = |reason: &dyn std::fmt::Display| {
-        Failure::usage(format!("listen: {text:?} is not an address: {reason}"))
-            .help("give HOST:PORT, such as 0.0.0.0:8766; port 0 picks a free one")
-    };
-    let mut found = text.to_socket_addrs().map_err(|error| refused(&error))?;
-    found.next().ok_or_else(|| refused(&"the name has no address"))
 }
 
 /// A public key in hexadecimal digits, or the file that holds them. The length tells the suite.

@@ -102,12 +102,16 @@ fn o12_what_cannot_work_is_refused_at_the_start_with_its_reason() {
     let taken = taken.local_addr().unwrap().to_string();
     let key = hex::encode(Chronicle::new(52).node_key().bytes);
     let listening = |listen| vec!["run", "--data", &data, "--listen", listen, "--core-key", &key];
-    let rows: [(i32, &str, Vec<&str>); 8] = [
+    let rows: [(i32, &str, Vec<&str>); 12] = [
         (2, "usage", vec!["run", "--listem", "x"]),
         (2, "no_core_key", vec!["run", "--data", &data, "--listen", "127.0.0.1:0"]),
         (2, "usage", vec!["run", "--data", &data, "--core-key", "abcd"]),
         (2, "unknown_setting", vec!["run", "--data", &data, "--config", "BAD"]),
         (1, "listen", listening(&taken)),
+        (2, "usage", listening("nowhere")),
+        (2, "usage", listening("127.0.0.1")),
+        (2, "usage", listening("127.0.0.1:99999")),
+        (2, "usage", vec!["config", "set", "--data", &data, "--listen=nowhere"]),
         (1, "directory", vec!["run", "--data", "FILE", "--listen", "127.0.0.1:0", "--core-key", &key]),
         (3, "unreachable", vec!["status", "--node", "http://127.0.0.1:1"]),
         (2, "usage", vec!["backup", "verify", "NOWHERE"]),
@@ -196,6 +200,23 @@ fn a_level_that_is_set_is_in_force_in_the_running_node_and_after_a_restart() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(said().unwrap()["log_level"], "DEBUG");
+    // A file that somebody broke by hand changes nothing, and the log says so.
+    let file = data.join("storage.toml");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let replace = |text: &str| {
+        let beside = folder.path().join("by-hand");
+        std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file)).unwrap();
+    };
+    replace(&format!("retention = \"30\"\nscrub_interval_s = 0\n{kept}"));
+    let refused =
+        || lines("first").into_iter().find(|line| line["message"] == "the file of settings is not taken up");
+    while refused().is_none() {
+        assert!(Instant::now() < end, "the node has not looked at its file again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(refused().unwrap()["reason"].as_str().unwrap().starts_with("scrub_interval_s"));
+    assert_eq!(node.status()["retention"], "archive");
+    replace(&kept);
     node.signal("TERM");
     assert_eq!(node.wait(), Some(0));
     let again = start("second");
@@ -205,6 +226,49 @@ fn a_level_that_is_set_is_in_force_in_the_running_node_and_after_a_restart() {
     let level = shown["settings"].as_array().unwrap().iter().find(|one| one["name"] == "log-level").unwrap();
     assert_eq!((&level["value"], &level["origin"]), (&"debug".into(), &"file".into()));
     assert!(lines("second").iter().all(|line| line["log_level"].is_null()), "it is there from the start");
+}
+
+#[test]
+fn retention_and_intervals_that_are_set_are_in_force_in_the_running_node_unless_it_was_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let chronicle = Chronicle::new(55);
+    let set = |settings: &[&str]| {
+        let verb = ["config", "set", "--data", data.to_str().unwrap()];
+        json(0, &[&verb, settings].concat())["changed"].clone()
+    };
+    let until = |node: &Program, what: &str, wanted: &dyn Fn(&Value) -> bool| {
+        let end = Instant::now() + DEADLINE;
+        while !wanted(&node.status()) {
+            assert!(Instant::now() < end, "{what}: {:#}", node.status());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let node = Program::start(&data, &chronicle, "127.0.0.1:0");
+    assert_eq!((&node.status()["retention"], &node.status()["scrub"]), (&"archive".into(), &Value::Null));
+    let changed = set(&["--retention=30", "--scrub-interval-s=1", "--verifiers=1"]);
+    let live = |name: &str| {
+        let all = changed.as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()["live"].as_bool()
+    };
+    assert_eq!((live("retention"), live("scrub-interval-s")), (Some(true), Some(true)));
+    assert_eq!(live("verifiers"), Some(false), "threads are started once");
+    until(&node, "the new retention", &|status| status["retention"] == "30 days");
+    until(&node, "a scrub after a second and not after a day", &|status| status["scrub"].is_object());
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
+
+    let mut command = Command::new(PROGRAM);
+    let node = Program::arguments(&mut command, &data, &chronicle, "127.0.0.1:0").args(["--retention", "7"]);
+    set(&["--scrub-interval-s=86400"]);
+    let node = Program::wait_for(node);
+    assert_eq!(node.status()["retention"], "7 days", "a flag stands over the file");
+    // Both are found in one look: where the one has been taken up, the other has been passed over.
+    set(&["--scrub-interval-s=1", "--retention=90"]);
+    until(&node, "a scrub", &|status| status["scrub"].is_object());
+    assert_eq!(node.status()["retention"], "7 days");
+    node.signal("TERM");
+    assert_eq!(node.wait(), Some(0));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use dsm_abi::Digest;
 use dsm_crypto::SecretKey;
 use dsm_proto::fetch::{Answer, Query};
 use dsm_proto::{Head, Hello, PeerState, Refusal, Start};
-use dsm_storage_node::{Ended, OpenError, Retention, State, StorageNode, backup};
+use dsm_storage_node::{Ended, OpenError, Retention, State, StorageNode, Upkeep, backup};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shipped_is_durable_and_byte_identical_on_every_node() {
@@ -332,4 +333,77 @@ async fn retention_removes_what_lies_behind_an_old_checkpoint_and_nothing_else()
     assert_eq!((node.status().first, node.status().head), (first, head.position));
     assert_eq!(node.scrub().await.unwrap().damaged, 0);
     node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_that_is_changed_is_obeyed_at_once_by_the_running_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chronicle = Chronicle::new(11);
+    chronicle.write_some(30);
+    let mut config = config(folder.path(), &chronicle);
+    config.segment_bytes = 60_000;
+    let node = StorageNode::open(config.clone()).await.unwrap();
+    let topology = topology(&chronicle, 1, vec![member(&node)]);
+    let mut core = Core::start(chronicle, topology);
+    let mut checkpoints = Vec::new();
+    for _ in 0..4 {
+        checkpoints.push(core.write(|chronicle| {
+            chronicle.write_some(20);
+            chronicle.open();
+            let checkpoint = chronicle.checkpoint();
+            chronicle.pass_days(1);
+            checkpoint
+        }));
+        core.all_acked().await;
+    }
+    assert_eq!((node.status().first, node.status().retention.as_str()), (1, "archive"));
+    // Nothing is written any more: what goes, goes because of the change.
+    let upkeep = Upkeep { retention: Retention::Days(2), ..config.upkeep };
+    node.set_upkeep(upkeep);
+    let status = until(&node, "something was removed", |status| status.first > checkpoints[0]).await;
+    assert!(status.first <= checkpoints[1], "{} of {checkpoints:?}", status.first);
+    assert_eq!(status.retention, "2 days");
+    node.set_upkeep(Upkeep { retention: Retention::Days(1), ..upkeep });
+    until(&node, "a day more was removed", |status| status.first > checkpoints[1]).await;
+    node.set_upkeep(Upkeep { retention: Retention::Archive, ..upkeep });
+    core.write(|chronicle| chronicle.write_some(3));
+    core.all_acked().await;
+    assert_eq!(node.scrub().await.unwrap().damaged, 0);
+    core.stop().await;
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_that_is_shortened_does_not_wait_for_the_end_of_the_longer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chronicle = Chronicle::new(12);
+    chronicle.write_some(5);
+    let year = Duration::from_secs(366 * 24 * 3600);
+    let rarely = Upkeep { scrub_interval: year, anti_entropy_interval: year, ..Upkeep::default() };
+    let mut nodes = Vec::new();
+    for name in ["1", "2"] {
+        let mut config = config(&folder.path().join(name), &chronicle);
+        config.upkeep = rarely;
+        nodes.push(StorageNode::open(config).await.unwrap());
+    }
+    let topology = topology(&chronicle, 1, nodes.iter().map(member).collect());
+    let mut core = Core::start(chronicle, topology);
+    core.all_acked().await;
+    let [one, other] = &nodes[..] else { panic!("there are two") };
+    assert_eq!(one.status().scrub, None);
+    one.set_upkeep(Upkeep { scrub_interval: Duration::from_millis(20), ..rarely });
+    until(one, "everything was hashed again", |status| status.scrub.is_some()).await;
+    let asked = || {
+        let page = other.metrics();
+        let line = page.lines().find_map(|line| line.strip_prefix("dsm_storage_queries_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    // More often than what the start and the topology made it ask.
+    let before = asked();
+    one.set_upkeep(Upkeep { anti_entropy_interval: Duration::from_millis(20), ..rarely });
+    until(one, "blobs were compared again and again", |_| asked() >= before + 10).await;
+    core.stop().await;
+    for node in nodes {
+        node.close().await;
+    }
 }
