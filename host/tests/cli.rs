@@ -29,8 +29,14 @@ impl Shell {
 
     /// Runs a verb with `--json`; its exit code and the value that it printed.
     fn run(&self, line: &str) -> (i32, Value) {
+        self.run_words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// The same, with words that may have spaces inside.
+    fn run_words(&self, words: &[&str]) -> (i32, Value) {
+        let line = words.join(" ");
         let output = Command::new(DSM)
-            .args(line.split_whitespace())
+            .args(words)
             .args(["--json", "--node", &self.url, "--wallet"])
             .arg(self.path("wallet"))
             .arg("--passphrase-file")
@@ -152,6 +158,7 @@ fn holds_and_calls(shell: &Shell) {
     let hold = held["receipt"]["holds"][0].as_str().unwrap();
     shell.fails("transfer 100.00 gold --from alice --to bob", 1, "under_hold");
     shell.fails(&format!("token release {hold} --as alice"), 1, "hold_not_permitted");
+    simulated_holds(shell, hold);
     shell.ok(&format!("token release {hold} --as bob"));
     let held =
         shell.ok("token hold 1.00 gold --from alice --beneficiary bob --kind pledge --expires-in 3600");
@@ -165,6 +172,23 @@ fn holds_and_calls(shell: &Shell) {
     shell.fails("token invoke gold fly --as desk", 2, "usage");
     shell.fails("token invoke gold freeze --as desk", 2, "usage");
     assert_eq!(shell.ok("token show gold")["state"]["supply"], "49999");
+}
+
+/// A hold of the node's, named by its id: in this wallet, or with its owner.
+fn simulated_holds(shell: &Shell, hold: &str) {
+    let alice = shell.ok("account show alice")["account"].as_str().unwrap().to_owned();
+    let none = "0".repeat(64);
+    for (operation, expected) in [
+        (format!("release hold={hold} by=bob"), (0, "accept")),
+        (format!("execute hold={hold} owner={alice} by=bob"), (0, "accept")),
+        (format!("release hold={hold} owner=bob by=bob"), (1, "unknown_hold")),
+        (format!("release hold={none} by=bob"), (1, "unknown_hold")),
+        ("release hold=it by=bob".to_owned(), (2, "usage")),
+    ] {
+        let (exit, value) = shell.run_words(&["policy", "simulate", "--token", "gold", "--op", &operation]);
+        let word = if exit == 0 { &value["verdict"] } else { &value["error"]["code"] };
+        assert_eq!((exit, word.as_str()), (expected.0, Some(expected.1)), "{operation}: {value:#}");
+    }
 }
 
 fn transitions(shell: &Shell, transition: &str) {
@@ -267,12 +291,13 @@ fn policies_are_replaced_as_slowly_as_the_token_says_or_never() {
     assert_eq!((&shown["upgrades"], &shown["waiting"]), (&Value::Null, &serde_json::json!([])));
     assert!(shell.text("token show fixed").contains("never: these policies are for good"));
     let schedule =
-        |token: &str| format!("token schedule-upgrade {token} 1 {fungible} --as alice --cosign bob");
+        |token: &str| format!("token schedule-upgrade {token} 1 --anew {fungible} --as alice --cosign bob");
     shell.fails(&schedule("fixed"), 2, "usage");
 
     // A week: everybody sees it, nobody can hurry it, the guardians stop it.
     create_ruled(&shell, "SLOW", WEEK_MS, "--upgrades-by 0 --upgrade-delay 7d");
     let scheduled = shell.ok(&schedule("slow"));
+    assert_eq!(scheduled["to"]["name"], "fungible");
     let shown = shell.ok("token show slow");
     assert_eq!(shown["upgrades"], serde_json::json!({ "by": 0, "delay_ms": WEEK_MS }));
     let waiting = &shown["waiting"][0];
@@ -310,11 +335,13 @@ fn policies_are_replaced_as_slowly_as_the_token_says_or_never() {
     assert_eq!(denied["error"]["problem"]["denial"]["code"], 101);
     // One that has no rule for taking over refuses, and the one before goes on.
     shell.ok(
-        "token schedule-upgrade quick 1 --policy spend-limit --param transfer_max=0 --param daily_max=0 \
+        "token schedule-upgrade quick 1 --anew --policy spend-limit --param transfer_max=0 --param daily_max=0 \
          --param authorities= --param threshold=0 --as alice --cosign bob",
     );
     shell.fails("token upgrade quick 1 --as carol", 1, "policy_denied");
     assert_eq!(shell.ok("token show quick")["policies"], shown["policies"]);
+
+    from_what_is_in_force(&shell);
 
     // What it left: for a stranger with a file, for a node from a backup.
     shell.ok("checkpoint --take");
@@ -332,6 +359,101 @@ fn policies_are_replaced_as_slowly_as_the_token_says_or_never() {
     for name in ["position", "log_digest", "accounts_root", "tokens_root"] {
         assert_eq!(restored["replay"][name], report[name], "{name}");
     }
+}
+
+/// QUICK's governance gets another guardian and keeps the rest. What a policy that comes does not know is told by name,
+/// whether it is in force or given.
+fn from_what_is_in_force(shell: &Shell) {
+    let by = "--as alice --cosign bob";
+    for (wrong, told) in [
+        ("0 --policy spend-limit --param threshold=0", "owners, owners_min, operators,"),
+        ("0 --policy governance --param wings=2 --param guardians=carol --param fins=1", "wings, fins"),
+        ("0 --policy governance --anew --param guardians=carol", "the parameter owners"),
+    ] {
+        let failed = shell.fails(&format!("token schedule-upgrade quick {wrong} {by}"), 2, "usage");
+        assert!(failed["error"]["message"].as_str().unwrap().contains(told), "{failed:#}");
+    }
+    let before = shell.ok("token show quick")["policies"][0].clone();
+    let line = format!("token schedule-upgrade quick 0 --policy governance --param guardians=carol {by}");
+    let to = shell.ok(&line)["to"].clone();
+    let mut wanted = before["params"].clone();
+    let carol = shell.ok("account show carol")["keys"]["keys"][0]["key"].clone();
+    let guardians = wanted.as_array_mut().unwrap().iter_mut().find(|one| one["name"] == "guardians").unwrap();
+    guardians["value"] = serde_json::json!({ "keys": [carol] });
+    assert_eq!((&to["policy"], &to["params"]), (&before["policy"], &wanted));
+    shell.ok("token upgrade quick 0 --as carol");
+    assert_eq!(shell.ok("token show quick")["policies"][0], to);
+}
+
+#[test]
+fn credentials_and_preimages_are_made_on_the_command_line() {
+    let data = tempfile::tempdir().unwrap();
+    let node = RunningNode::start(data.path());
+    let shell = Shell::new(&node.url);
+    open_accounts(&shell);
+    shell.ok(&format!("policy publish {} --as desk --author author", module("credential-gate.wasm")));
+    let terms = "--param issuers=desk --param schema=kyc/1 --param admins=desk-1";
+    shell.ok(&format!("token create CLUB --as desk --policy credential-gate {terms}"));
+
+    let card = "evidence credential --subject alice --schema kyc/1 --as desk";
+    let many = " --claim a=b".repeat(17);
+    let long = format!("evidence credential --subject alice --schema {} --as desk", "s".repeat(65));
+    for wrong in [
+        format!("{card} --out card"),
+        format!("{card} --valid-for soon --out card"),
+        format!("{card} --valid-for 1d --out card --claim country"),
+        format!("{card} --valid-for 1d --out card --claim =LU"),
+        format!("{card} --valid-for 1d --out card --claim level:u65=2"),
+        format!("{card} --valid-for 1d --out card --claim level:u64=two"),
+        format!("{card} --valid-for 1d --out card{many}"),
+        format!("{long} --valid-for 1d --out card"),
+    ] {
+        shell.fails(&wrong, 2, "usage");
+    }
+    let made = shell.ok(&format!("{card} --valid-for 1d --claim country=LU --claim level:u64=2 --out card"));
+    let named = |name: &str, value: Value| serde_json::json!({ "name": name, "value": value });
+    let claims = [
+        named("country", serde_json::json!({ "text": "LU" })),
+        named("level", serde_json::json!({ "u64": "2" })),
+    ];
+    assert_eq!((&made["evidence"], &made["claims"]), (&"credential".into(), &Value::from(claims.to_vec())));
+    assert_eq!(shell.ok("evidence show card"), made);
+    shell.fails(&format!("{card} --valid-for 1d --out card"), 1, "file_exists");
+
+    // It is about alice, and counts until the desk takes it back.
+    for refused in ["--as alice", "--as bob --evidence card"] {
+        let denied = shell.fails(&format!("token invoke club admit {refused}"), 1, "policy_denied");
+        assert_eq!(denied["error"]["problem"]["denial"]["code"], 104);
+    }
+    for _ in 0..2 {
+        shell.ok("token invoke club admit --as alice --evidence card");
+    }
+    preimages(&shell);
+    shell.ok(&format!("token invoke club revoke {} --as desk", made["serial"].as_str().unwrap()));
+    let standing = shell.ok("token view club standing alice");
+    assert_eq!(standing["fields"][1]["value"]["text"], "revoked");
+    assert_eq!(node.terminate(), Some(0));
+}
+
+/// Digests are those of the standards, and the node takes a preimage once, whoever shows it to whatever policy.
+fn preimages(shell: &Shell) {
+    for (hash, digest) in [
+        ("sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("keccak256", "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"),
+        ("blake3", "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+    ] {
+        let made = shell.ok(&format!("evidence preimage --hash {hash} --text abc --out {hash}"));
+        assert_eq!((&made["evidence"], made["digest"].as_str()), (&"hash_preimage".into(), Some(digest)));
+        let show = format!("token invoke club admit --as alice --evidence card --evidence {hash}");
+        shell.ok(&show);
+        shell.fails(&show, 1, "evidence_consumed");
+    }
+    let mut bytes = std::fs::read(shell.path("sha256")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(shell.path("other"), bytes).unwrap();
+    shell.fails("token invoke club admit --as alice --evidence card --evidence other", 1, "bad_evidence");
+    shell.fails(&format!("evidence preimage --payload {} --out long", "00".repeat(1025)), 2, "usage");
+    shell.fails("evidence preimage --out none", 2, "usage");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `dsm evidence`: what accounts sign for policies to see; and packages: one file with everything that a stranger needs to
-//! judge some transitions again, and judging them again without the node.
+//! `dsm evidence`: what accounts sign, or know, for policies to see; and packages: one file with everything that a
+//! stranger needs to judge some transitions again, and judging them again without the node.
 
 pub(crate) mod sign;
 
@@ -27,9 +27,13 @@ pub(crate) enum EvidenceVerb {
     Round(sign::RoundArgs),
     /// Sign a statement, which one transition of somebody may carry
     Attest(sign::AttestArgs),
+    /// Sign that an account has some properties, which it may show as often as it likes until then
+    Credential(sign::CredentialArgs),
+    /// Put the preimage of a digest into a file, which one transition of somebody may carry
+    Preimage(sign::PreimageArgs),
     /// Tell what a file of evidence holds, without asking anybody
     Show {
-        /// A file of `observe`, `round` or `attest`
+        /// A file of one of the verbs before
         file: PathBuf,
     },
     /// Write a package about some transitions, with every record that has to do with them
@@ -141,6 +145,8 @@ pub(crate) fn run(session: &Session, verb: &EvidenceVerb) -> Result<(), Failure>
         EvidenceVerb::Observe(args) => sign::observe(session, args),
         EvidenceVerb::Round(args) => sign::round(session, args),
         EvidenceVerb::Attest(args) => sign::attest(session, args),
+        EvidenceVerb::Credential(args) => sign::credential(session, args),
+        EvidenceVerb::Preimage(args) => sign::preimage(session, args),
         EvidenceVerb::Show { file } => sign::show(session, file),
         EvidenceVerb::Export { transitions, out, whole, checkpoint } => {
             out.check()?;

@@ -67,7 +67,7 @@ pub(crate) struct SignArgs {
     /// Wait until it is durable on so many nodes: local, primary or replicated:N [default: the node's]
     #[arg(long, value_name = "LEVEL", env = "DSM_DURABILITY")]
     durability: Option<Durability>,
-    /// Show this evidence to the policies: a file of `dsm evidence observe`, `round` or `attest`; may be repeated
+    /// Show this evidence to the policies: a file that `dsm evidence` made of it; may be repeated
     #[arg(long = "evidence", value_name = "FILE")]
     evidence: Vec<PathBuf>,
     /// Write the signed transition to a file instead of submitting it

@@ -6,9 +6,11 @@ use super::session::{Outcome, Session, SignArgs};
 use super::show::{Show, rows, safe, table};
 use super::values::{parse_amount, parse_span, parse_value, time_words};
 use super::wallet::{Named, OwnAccount, Wallet};
-use dsm_abi::{Argument, Description, HoldId, HoldKind, Method, PolicyId, TokenId, Value, ValueType, encode};
+use dsm_abi::{
+    Argument, Description, HoldId, HoldKind, Method, Parameter, PolicyId, TokenId, Value, ValueType, encode,
+};
 use dsm_core::OperationKind;
-use dsm_sdk::api::{FieldView, TokenInfo, TokenPolicyView, TokenSummary, ValueView, limit};
+use dsm_sdk::api::{FieldView, PolicyCid, TokenInfo, TokenPolicyView, TokenSummary, ValueView, limit};
 use dsm_sdk::cases::time::span_written;
 use dsm_sdk::client::{Client, ClientError};
 use dsm_sdk::draft::NewToken;
@@ -123,9 +125,12 @@ pub(crate) struct ScheduleArgs {
     /// The published policy that comes: its CID, its id or its name in this wallet
     #[arg(long)]
     policy: String,
-    /// A parameter of the policy that comes
+    /// A parameter of the policy that comes [default: what the policy in force has under that name]
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
+    /// Take no parameter over from the policy in force
+    #[arg(long)]
+    anew: bool,
     /// The account that calls, by its name in this wallet
     #[arg(long = "as", value_name = "ACCOUNT")]
     account: String,
@@ -367,7 +372,7 @@ fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure> {
         let policy = wallet.policy_id(text)?;
         policies.push((policy, client.policy(&policy)?.description));
     }
-    let values = params(&args.params, &policies, &wallet)?;
+    let values = params(&args.params, &[], &policies, &wallet)?;
     let bound = policies.into_iter().map(|(policy, _)| policy).zip(values).collect();
     let name = args.name.as_deref().unwrap_or(&args.symbol);
     let cap = args.cap.as_deref().map(|text| parse_amount(text, args.decimals)).transpose()?;
@@ -389,9 +394,10 @@ fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure> {
     session.show(&Created { token, name: alias, outcome })
 }
 
-/// The parameters of each policy, in the order of its description.
+/// The parameters of each policy, in the order of its description: what is given, else what is in force.
 fn params(
     given: &[String],
+    in_force: &[FieldView],
     policies: &[(PolicyId, Description)],
     wallet: &Wallet,
 ) -> Result<Vec<Vec<Value>>, Failure> {
@@ -412,7 +418,15 @@ fn params(
             let fits = |(at, name, _): &(Option<usize>, &str, &str)| {
                 *name == param.name && at.is_none_or(|at| at == index)
             };
-            let found = named.iter().position(fits).ok_or_else(|| {
+            if let Some(found) = named.iter().position(fits) {
+                used[found] = true;
+                values.push(parse_value(named[found].2, param.value_type, wallet)?);
+                continue;
+            }
+            let kept = in_force.iter().find(|one| one.name == param.name);
+            let kept = kept.map(|one| Value::from(one.value.clone()));
+            let kept = kept.filter(|value| value.value_type() == param.value_type);
+            values.push(kept.ok_or_else(|| {
                 Failure::usage(format!("policy {index} ({}) needs the parameter {}", about.name, param.name))
                     .help(format!(
                         "--param {}=… ({}): {}",
@@ -420,17 +434,17 @@ fn params(
                         param.value_type.word(),
                         safe(&param.doc)
                     ))
-            })?;
-            used[found] = true;
-            values.push(parse_value(named[found].2, param.value_type, wallet)?);
+            })?);
         }
         all.push(values);
     }
-    match used.iter().position(|used| !used) {
-        None => Ok(all),
-        Some(spare) => Err(Failure::usage(format!("no policy has a parameter {}", named[spare].1))
-            .help("`dsm policy inspect` lists what a token gives its policies")),
+    let spare: Vec<&str> =
+        named.iter().zip(used).filter(|(_, used)| !used).map(|((_, name, _), _)| *name).collect();
+    if spare.is_empty() {
+        return Ok(all);
     }
+    Err(Failure::usage(format!("no policy has a parameter {}", spare.join(", ")))
+        .help("`dsm policy inspect` lists what a token gives its policies"))
 }
 
 /// The answer of `view`.
@@ -459,26 +473,56 @@ fn view(session: &Session, call: &CallArgs) -> Result<(), Failure> {
 /// The method by which a policy that may replace others is asked to.
 const SCHEDULE: &str = "schedule_upgrade";
 
-/// The answer of `schedule-upgrade` and `upgrade`.
+/// The answer of `schedule-upgrade`.
+#[derive(Serialize)]
+struct Scheduled {
+    token: TokenId,
+    policy_index: u8,
+    /// The policy that comes, with all its parameters.
+    to: TokenPolicyView,
+    /// From when on it can be put in force; absent for what was only signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
+    /// What the policy in force has: for people, who compare.
+    #[serde(skip)]
+    in_force: Vec<FieldView>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+impl Show for Scheduled {
+    fn text(&self) -> String {
+        let to = &self.to;
+        let was = |param: &FieldView| match self.in_force.iter().find(|one| one.name == param.name) {
+            Some(one) if one.value == param.value => "as it is".to_owned(),
+            Some(one) => format!("it is {}", value_words(&one.value)),
+            None => "new".to_owned(),
+        };
+        let params = to.params.iter().map(|param| format!("{} ({})", param_words(param), was(param)));
+        let params: Vec<String> = params.collect();
+        let mut lines =
+            vec![("comes", format!("{} {}", safe(&to.name), to.policy)), ("with", params.join("\n"))];
+        if let Some(due_ms) = self.due_ms {
+            let place = format!("{} {}", self.token, self.policy_index);
+            let due = time_words(due_ms);
+            lines.push(("due", format!("{due}: from then on anybody may `dsm token upgrade {place}`")));
+        }
+        format!("{}\n{}", rows(lines), self.outcome.text())
+    }
+}
+
+/// The answer of `upgrade`.
 #[derive(Serialize)]
 struct Upgraded {
     token: TokenId,
     policy_index: u8,
-    /// From when on it can be put in force; absent once it is, and for what was only signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due_ms: Option<u64>,
     #[serde(flatten)]
     outcome: Outcome,
 }
 
 impl Show for Upgraded {
     fn text(&self) -> String {
-        let due = self.due_ms.map(|due_ms| {
-            let place = format!("{} {}", self.token, self.policy_index);
-            let due = time_words(due_ms);
-            format!("due         {due}: from then on anybody may `dsm token upgrade {place}`\n")
-        });
-        format!("{}{}", due.unwrap_or_default(), self.outcome.text())
+        self.outcome.text()
     }
 }
 
@@ -490,10 +534,10 @@ fn schedule_upgrade(session: &Session, args: &ScheduleArgs) -> Result<(), Failur
         return Err(Failure::usage("the policies of this token are for good")
             .help("only a token created with --upgrades-by ever gets others"));
     };
-    if usize::from(policy_index) >= info.policies.len() {
+    let Some(replaced) = info.policies.get(usize::from(policy_index)) else {
         return Err(Failure::usage(format!("the token has no policy {policy_index}"))
             .help("`dsm token show` lists them by their positions, from 0"));
-    }
+    };
     let by = info
         .policies
         .get(usize::from(terms.by))
@@ -509,7 +553,19 @@ fn schedule_upgrade(session: &Session, args: &ScheduleArgs) -> Result<(), Failur
     }
     let policy = wallet.policy_id(&args.policy)?;
     let incoming = [(policy, client.policy(&policy)?.description)];
-    let values = params(&args.params, &incoming, &wallet)?.concat();
+    let about = &incoming[0].1;
+    let in_force: &[FieldView] = if args.anew { &[] } else { replaced.params.as_slice() };
+    check_taken_over(in_force, &replaced.name, about)?;
+    let values = params(&args.params, in_force, &incoming, &wallet)?.concat();
+    let field = |(param, value): (&Parameter, &Value)| FieldView {
+        name: param.name.clone(),
+        value: value.clone().into(),
+    };
+    let to = TokenPolicyView {
+        policy: PolicyCid(policy),
+        name: about.name.clone(),
+        params: about.params.iter().zip(&values).map(field).collect(),
+    };
     let call = vec![
         Value::U64(policy_index.into()),
         Value::Digest(dsm_abi::Digest(policy.0)),
@@ -522,7 +578,21 @@ fn schedule_upgrade(session: &Session, args: &ScheduleArgs) -> Result<(), Failur
         Outcome::Accepted { .. } => due(&client, &token, policy_index),
         Outcome::Signed { .. } => None,
     };
-    session.show(&Upgraded { token, policy_index, due_ms, outcome })
+    let in_force = replaced.params.clone();
+    session.show(&Scheduled { token, policy_index, to, due_ms, in_force, outcome })
+}
+
+/// Refuses to drop what is in force without a word: a limit that the policy that comes does not know is gone with it.
+fn check_taken_over(in_force: &[FieldView], name: &str, about: &Description) -> Result<(), Failure> {
+    let known = |one: &&FieldView| about.params.iter().any(|param| param.name == one.name);
+    let dropped: Vec<String> = in_force.iter().filter(|one| !known(one)).map(|one| safe(&one.name)).collect();
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let (name, comes, dropped) = (safe(name), safe(&about.name), dropped.join(", "));
+    Err(Failure::usage(format!("{comes} does not know what {name} has in force: {dropped}")).help(
+        "--anew takes nothing over: then every parameter of the policy that comes is given with --param",
+    ))
 }
 
 fn upgrade(session: &Session, place: &PlaceArgs, account: &str, sign: &SignArgs) -> Result<(), Failure> {
@@ -537,7 +607,7 @@ fn upgrade(session: &Session, place: &PlaceArgs, account: &str, sign: &SignArgs)
         }
         Some(_) | None => failure,
     })?;
-    session.show(&Upgraded { token, policy_index, due_ms: None, outcome })
+    session.show(&Upgraded { token, policy_index, outcome })
 }
 
 /// When the upgrade that waits for this position can be put in force.
@@ -607,7 +677,12 @@ impl Show for Shown {
 }
 
 fn param_lines(policy: &TokenPolicyView) -> impl Iterator<Item = (&'static str, String)> {
-    policy.params.iter().map(|param| ("", format!("  {} = {}", safe(&param.name), value_words(&param.value))))
+    policy.params.iter().map(|param| ("", format!("  {}", param_words(param))))
+}
+
+/// A parameter, or anything else that has a name and a value, in words.
+pub(crate) fn param_words(param: &FieldView) -> String {
+    format!("{} = {}", safe(&param.name), value_words(&param.value))
 }
 
 /// Who may replace the token's policies.

@@ -1,7 +1,7 @@
 //! Evidence as it travels inside a transition: signed by others, verified by the host, shown to policies.
 
 use crate::bridge::{Judged, verify_lock};
-use crate::limit::{EVIDENCE_PAYLOAD_BYTES_MAX, EVIDENCE_TOPIC_BYTES_MAX};
+use crate::limit::{EVIDENCE_CLAIMS_MAX, EVIDENCE_PAYLOAD_BYTES_MAX, EVIDENCE_TOPIC_BYTES_MAX};
 use crate::{
     BridgeError, EvmLockProof, KeySet, KeySetId, SignKind, VerifiedEvidence, hash, merkle, signing_message,
     tag,
@@ -12,9 +12,6 @@ use dsm_abi::{
     AccountId, BridgeId, Digest, Evidence, Field, NetworkId, Observation, SignatureError, Suite,
     VerifySignature, encode, limit,
 };
-
-/// Claims that one presentation discloses.
-const DISCLOSED_MAX: usize = 16;
 
 /// What an issuer signs about a subject.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -264,7 +261,9 @@ fn verify_credential(
     context: &EvidenceContext<'_>,
 ) -> Result<VerifiedEvidence, EvidenceError> {
     let credential = &presentation.credential;
-    if credential.schema.len() > EVIDENCE_TOPIC_BYTES_MAX || presentation.disclosed.len() > DISCLOSED_MAX {
+    if credential.schema.len() > EVIDENCE_TOPIC_BYTES_MAX
+        || presentation.disclosed.len() > EVIDENCE_CLAIMS_MAX
+    {
         return Err(EvidenceError::Malformed);
     }
     let (set_id, keys) =

@@ -422,26 +422,9 @@ impl Ledger {
         }
     }
 
-    /// The tokens that the policy's description lets it read, in order.
+    /// The tokens and positions whose state the policy reads, in the order of its description.
     pub(crate) fn foreign_tokens(&self, bound: &Bound) -> Result<Vec<(TokenId, u8)>, Refusal> {
-        let description = self.description(&bound.policy)?;
-        Ok(description
-            .foreign_reads
-            .iter()
-            .map(|read| {
-                let target = match &read.target {
-                    ForeignTarget::Token(token) => *token,
-                    ForeignTarget::Parameter(name) => {
-                        let position = description.params.iter().position(|param| param.name == *name);
-                        match position.and_then(|position| bound.params.get(position)) {
-                            Some(Value::Token(token)) => *token,
-                            Some(_) | None => TokenId::NONE,
-                        }
-                    }
-                };
-                (target, read.policy_index)
-            })
-            .collect())
+        Ok(foreign_reads_of(self.description(&bound.policy)?, &bound.params).collect())
     }
 
     pub(crate) fn foreign_spaces(&self, bound: &Bound) -> Result<Vec<Arc<StateSpace>>, Refusal> {
@@ -576,6 +559,25 @@ fn kind_of(evidence: &Evidence) -> EvidenceKind {
         Evidence::BridgeProof { .. } => EvidenceKind::BridgeProof,
         Evidence::OracleRound { .. } => EvidenceKind::OracleRound,
     }
+}
+
+/// The tokens and positions whose state a policy with these parameters reads, in the order of its description. A
+/// parameter that names no token reads [`TokenId::NONE`], which keeps nothing.
+pub fn foreign_reads_of<'a>(
+    about: &'a Description,
+    params: &'a [Value],
+) -> impl Iterator<Item = (TokenId, u8)> + 'a {
+    let named = move |name: &String| about.params.iter().zip(params).find(|(param, _)| param.name == *name);
+    about.foreign_reads.iter().map(move |read| {
+        let target = match &read.target {
+            ForeignTarget::Token(token) => *token,
+            ForeignTarget::Parameter(name) => match named(name) {
+                Some((_, Value::Token(token))) => *token,
+                Some(_) | None => TokenId::NONE,
+            },
+        };
+        (target, read.policy_index)
+    })
 }
 
 /// The accounts that a leg names, each once, the actor first: those whose balances and holds its policies are shown.

@@ -49,7 +49,9 @@ pub use evidence::{
     HashPreimage, ObservationStatement, SignedObservation, claims_tree, feed_id,
 };
 pub use hash::{hash, merkle, tag};
-pub use judge::{Approved, Judge, Judgement, NoVerdict, PolicyEffects, ViewCall, parties_of};
+pub use judge::{
+    Approved, Judge, Judgement, NoVerdict, PolicyEffects, ViewCall, foreign_reads_of, parties_of,
+};
 pub use key::{KeyEntry, KeySet, KeySetError, KeySetId, PublicKey, Recovery, SignedBy};
 pub use ledger::{Applied, Credit, Ledger, PolicyRecord, Totals, UsedLock};
 pub use outbox::{Outbox, OutboxEntry, OutboxProof};

@@ -7,8 +7,8 @@ use crate::bridge::BridgeVerdict;
 use crate::judge::terms_of;
 use crate::{
     Approved, Bound, BridgeState, Conviction, Credit, Genesis, KeySet, Ledger, LockUse, Operation,
-    OperationKind, PolicyEffects, PolicyRecord, Precommitment, Refusal, SignedBy, Status, Token, TokenTerms,
-    Upgrade, UpgradeTerms, UsedLock, VerifiedTransition, hash, relationship_key, tag,
+    OperationKind, PolicyEffects, PolicyRecord, Precommitment, Refusal, SignedBy, Status, TokenTerms,
+    Upgrade, UsedLock, VerifiedTransition, hash, relationship_key, tag,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -390,55 +390,13 @@ impl<'a> Settlement<'a> {
             }
             Effect::ScheduleUpgrade { policy_index: index, policy, params, due_ms } => {
                 let to = Bound { policy: *policy, params: params.clone() };
-                self.schedule_upgrade(given, *index, Upgrade { to, due_ms: *due_ms })
+                self.change_upgrade(given, *index, Some(Upgrade { to, due_ms: *due_ms }))
             }
-            Effect::CancelUpgrade { policy_index: index } => {
-                let (found, _) = self.upgradable(given)?;
-                if !found.upgrades().contains_key(index) {
-                    return Err(refuse("the end of an upgrade that does not wait"));
-                }
-                self.change_upgrade(given, *index, None)
-            }
+            Effect::CancelUpgrade { policy_index: index } => self.change_upgrade(given, *index, None),
         }
     }
 
-    /// The token, if its terms let this policy schedule its upgrades.
-    fn upgradable(&self, given: &PolicyEffects) -> Result<(&'a Token, UpgradeTerms), Refusal> {
-        let (token, policy_index) = (given.token, given.policy_index);
-        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
-        let found = self.ledger.token(&token);
-        let found = found.ok_or_else(|| refuse("an upgrade of a token that is only being created"))?;
-        match found.terms().upgrades {
-            Some(terms) if terms.by == policy_index => Ok((found, terms)),
-            Some(_) | None => Err(refuse("an upgrade that the token's terms do not let it schedule")),
-        }
-    }
-
-    fn schedule_upgrade(
-        &mut self,
-        given: &PolicyEffects,
-        index: u8,
-        upgrade: Upgrade,
-    ) -> Result<(), Refusal> {
-        let (token, policy_index) = (given.token, given.policy_index);
-        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
-        let (found, terms) = self.upgradable(given)?;
-        if usize::from(index) >= found.bound().len() {
-            return Err(Refusal::UnknownPolicyIndex { token, index });
-        }
-        if upgrade.due_ms < self.time_ms.saturating_add(terms.delay_ms) {
-            return Err(refuse("an upgrade sooner than the token's terms allow"));
-        }
-        if found.upgrades().contains_key(&index) {
-            return Err(refuse("an upgrade while another one waits"));
-        }
-        if !crate::shape::fits(&upgrade.to.params) {
-            return Err(refuse("an upgrade with parameters that are too long"));
-        }
-        self.ledger.check_bound(usize::from(index), &upgrade.to.policy, &upgrade.to.params)?;
-        self.change_upgrade(given, index, Some(upgrade))
-    }
-
+    /// Lets an upgrade wait or, without one, ends the one that waits: if the token's terms let this policy.
     fn change_upgrade(
         &mut self,
         given: &PolicyEffects,
@@ -446,6 +404,32 @@ impl<'a> Settlement<'a> {
         change: Option<Upgrade>,
     ) -> Result<(), Refusal> {
         let (token, policy_index) = (given.token, given.policy_index);
+        let refuse = |what| Refusal::EffectNotPermitted { token, policy_index, what };
+        let found = self.ledger.token(&token);
+        let found = found.ok_or_else(|| refuse("an upgrade of a token that is only being created"))?;
+        let terms = found.terms().upgrades.filter(|terms| terms.by == policy_index);
+        let terms =
+            terms.ok_or_else(|| refuse("an upgrade that the token's terms do not let it schedule"))?;
+        let waits = found.upgrades().contains_key(&index);
+        match &change {
+            None if !waits => return Err(refuse("the end of an upgrade that does not wait")),
+            None => {}
+            Some(upgrade) => {
+                if usize::from(index) >= found.bound().len() {
+                    return Err(Refusal::UnknownPolicyIndex { token, index });
+                }
+                if upgrade.due_ms < self.time_ms.saturating_add(terms.delay_ms) {
+                    return Err(refuse("an upgrade sooner than the token's terms allow"));
+                }
+                if waits {
+                    return Err(refuse("an upgrade while another one waits"));
+                }
+                if !crate::shape::fits(&upgrade.to.params) {
+                    return Err(refuse("an upgrade with parameters that are too long"));
+                }
+                self.ledger.check_bound(usize::from(index), &upgrade.to.policy, &upgrade.to.params)?;
+            }
+        }
         match self.token(token).scheduled.insert(index, change) {
             None => Ok(()),
             Some(_) => Err(Refusal::WriteConflict { token, policy_index }),

@@ -31,6 +31,8 @@ pub mod limit {
     pub const EVIDENCE_TOPIC_BYTES_MAX: usize = 64;
     /// Bytes of an attestation's payload, or of a preimage: a digest and a few fields.
     pub const EVIDENCE_PAYLOAD_BYTES_MAX: usize = 1024;
+    /// Claims that one presentation of a credential discloses.
+    pub const EVIDENCE_CLAIMS_MAX: usize = 16;
     /// Headers of one step of a bridge: each with the seals of a hundred validators still fits.
     pub const HEADERS_MAX: usize = 8;
     /// Entries of the outbox that one transition may make: two for each operation.

@@ -1,22 +1,27 @@
-//! What accounts sign for policies to see: observations of a feed's round, and statements. Files of evidence.
+//! What accounts sign for policies to see: observations of a feed's round, statements, credentials; and preimages, which
+//! nobody signs. Files of evidence.
 //!
 //! A file of evidence holds the canonical bytes of one [`EvidenceProof`] and nothing else. An observation is a round with
 //! one observer, so that rounds are made of rounds, and a feed with one transmitter needs no collecting. Operations take
 //! such files with `--evidence FILE`.
 //!
-//! Left out on purpose: whether a signature counts. The node verifies that with the keys that the account has by then, and
-//! a policy says what it is worth.
+//! Left out on purpose: locks on other chains, which `dsm bridge` proves, and whether a signature counts. The node
+//! verifies that with the keys that the account has by then, and a policy says what it is worth.
 
 use crate::cli::failure::{Exit, Failure, file_failure};
 use crate::cli::out::OutArgs;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, rows, safe, short};
-use crate::cli::values::{display_answer, parse_answer};
-use dsm_abi::{Digest, NetworkId, decode, encode, limit};
-use dsm_core::{Attestation, EvidenceProof, ObservationStatement, PublicKey, SignedObservation, feed_id};
-use dsm_crypto::SecretKey;
+use crate::cli::token::param_words;
+use crate::cli::values::{display_answer, parse_answer, parse_span, parse_value, time_words};
+use crate::cli::wallet::Wallet;
+use dsm_abi::{Digest, Field, NetworkId, ValueType, decode, encode, import::hash_alg, limit};
+use dsm_core::{
+    Attestation, EvidenceProof, HashPreimage, ObservationStatement, PublicKey, SignedObservation, feed_id,
+};
+use dsm_crypto::{SecretKey, hash_guest};
 use dsm_sdk::api::EvidenceView;
-use dsm_sdk::draft;
+use dsm_sdk::draft::{self, CredentialTerms};
 use serde::Serialize;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -69,17 +74,71 @@ pub(crate) struct AttestArgs {
     out: OutArgs,
 }
 
-/// What a statement says, at most 1,024 bytes.
+/// Options of `dsm evidence credential`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CredentialArgs {
+    /// The account that it is about, by id or name
+    #[arg(long, value_name = "ACCOUNT")]
+    subject: String,
+    /// The kind of credential, such as kyc/1, at most 64 bytes: the one that the policy wants
+    #[arg(long)]
+    schema: String,
+    /// How long it counts from now on, such as 365d
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    valid_for: u64,
+    /// By what the issuer revokes it: 64 hex digits [default: random]
+    #[arg(long, value_name = "SERIAL")]
+    serial: Option<Digest>,
+    /// A property of the subject, such as country=LU or level:u64=2; text if no type is named; may be repeated
+    #[arg(long = "claim", value_name = "NAME[:TYPE]=VALUE")]
+    claims: Vec<String>,
+    #[command(flatten)]
+    by: SignerArgs,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+/// Options of `dsm evidence preimage`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PreimageArgs {
+    /// Which digest of it the policy waits for
+    #[arg(long, value_enum, default_value = "sha256")]
+    hash: HashWord,
+    #[command(flatten)]
+    payload: PayloadArgs,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+/// An algorithm that makes digests.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum HashWord {
+    Blake3,
+    Sha256,
+    Keccak256,
+}
+
+impl HashWord {
+    const fn algorithm(self) -> u32 {
+        match self {
+            HashWord::Blake3 => hash_alg::BLAKE3,
+            HashWord::Sha256 => hash_alg::SHA256,
+            HashWord::Keccak256 => hash_alg::KECCAK256,
+        }
+    }
+}
+
+/// What a statement says, or what a digest is of: at most 1,024 bytes.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct PayloadArgs {
-    /// The statement as hex digits
+    /// The bytes as hex digits
     #[arg(long, value_name = "HEX")]
     payload: Option<String>,
-    /// The statement as text
+    /// The bytes of this text
     #[arg(long)]
     text: Option<String>,
-    /// The statement as the bytes of a file
+    /// The bytes of a file
     #[arg(long, value_name = "FILE")]
     payload_file: Option<PathBuf>,
 }
@@ -127,13 +186,18 @@ impl Show for Held {
                 ("by", account.to_string()),
                 ("payload", format!("{} bytes: {payload}", payload.0.len())),
             ],
-            EvidenceView::Credential { issuer, subject, schema, expires_ms, claims, .. } => vec![
-                file,
-                ("credential", safe(schema)),
-                ("issuer", issuer.to_string()),
-                ("subject", subject.to_string()),
-                ("shows", format!("{} claims, until {expires_ms} ms", claims.len())),
-            ],
+            EvidenceView::Credential { issuer, subject, schema, serial, expires_ms, claims } => {
+                let mut lines = vec![
+                    file,
+                    ("credential", safe(schema)),
+                    ("issuer", issuer.to_string()),
+                    ("subject", subject.to_string()),
+                    ("serial", serial.to_string()),
+                    ("until", time_words(*expires_ms)),
+                ];
+                lines.extend(claims.iter().map(|claim| ("shows", param_words(claim))));
+                lines
+            }
             EvidenceView::HashPreimage { digest, preimage, .. } => vec![
                 file,
                 ("digest", digest.to_string()),
@@ -181,12 +245,65 @@ pub(super) fn attest(session: &Session, args: &AttestArgs) -> Result<(), Failure
         return Err(Failure::usage(format!("a topic has at most {topic_max} bytes"))
             .help("policies choose their topics: the page of the policy tells which it looks for"));
     }
-    let payload = args.payload.bytes()?;
+    let payload = args.payload.bytes("sign the hash of what is longer, and keep the rest elsewhere")?;
     let signing = args.by.unlock(session)?;
     let nonce = Session::random()?;
     let attestation = Attestation { account: signing.account, topic: args.topic.clone(), payload, nonce };
     let evidence = draft::attest(signing.network, attestation, &signing.secret, signing.key);
     keep(session, &args.out, &evidence.map_err(|error| Failure::refused("sign_failed", error))?)
+}
+
+pub(super) fn credential(session: &Session, args: &CredentialArgs) -> Result<(), Failure> {
+    args.out.check()?;
+    let schema_max = dsm_core::limit::EVIDENCE_TOPIC_BYTES_MAX;
+    if args.schema.len() > schema_max {
+        return Err(Failure::usage(format!("a schema has at most {schema_max} bytes"))
+            .help("`dsm token show` lists the parameters of a policy that wants credentials"));
+    }
+    let claims_max = dsm_core::limit::EVIDENCE_CLAIMS_MAX;
+    if args.claims.len() > claims_max {
+        return Err(Failure::usage(format!("a credential shows at most {claims_max} claims"))
+            .help("issue a second one with the others"));
+    }
+    let wallet = session.wallet()?;
+    let subject = wallet.account_id(&args.subject)?;
+    let mut claims = Vec::new();
+    for text in &args.claims {
+        claims.push((claim(text, &wallet)?, Session::random()?));
+    }
+    let serial = args.serial.map_or_else(|| Session::random().map(Digest), Ok)?;
+    let expires_ms = Session::now_ms().saturating_add(args.valid_for);
+    let signing = args.by.unlock(session)?;
+    let (issuer, schema) = (signing.account, args.schema.clone());
+    let terms = CredentialTerms { issuer, subject, schema, serial, expires_ms, claims };
+    let presentation = draft::issue(signing.network, terms, &signing.secret, signing.key);
+    let presentation = presentation.map_err(|error| Failure::refused("sign_failed", error))?;
+    keep(session, &args.out, &EvidenceProof::Credential(presentation))
+}
+
+/// A claim, written `NAME=VALUE` or `NAME:TYPE=VALUE`.
+fn claim(text: &str, wallet: &Wallet) -> Result<Field, Failure> {
+    let bad = |why: String| {
+        let types: Vec<&str> = ValueType::ALL.iter().map(|known| known.word()).collect();
+        Failure::usage(format!("{text:?} is no claim: {why}"))
+            .help(format!("write country=LU or level:u64=2; the types are {}", types.join(", ")))
+    };
+    let (named, value) = text.split_once('=').ok_or_else(|| bad("it is not NAME=VALUE".to_owned()))?;
+    let (name, word) = named.split_once(':').unwrap_or((named, ValueType::Text.word()));
+    if name.is_empty() {
+        return Err(bad("it has no name".to_owned()));
+    }
+    let value_type = ValueType::ALL.iter().find(|known| known.word() == word);
+    let value_type = value_type.ok_or_else(|| bad(format!("{word:?} is no type of value")))?;
+    Ok(Field { name: name.to_owned(), value: parse_value(value, *value_type, wallet)? })
+}
+
+pub(super) fn preimage(session: &Session, args: &PreimageArgs) -> Result<(), Failure> {
+    args.out.check()?;
+    let preimage = args.payload.bytes("the node takes no longer preimages: choose a shorter secret")?;
+    let algorithm = args.hash.algorithm();
+    let digest = Digest(hash_guest(algorithm, &preimage).expect("it has every algorithm of `hash_alg`"));
+    keep(session, &args.out, &EvidenceProof::HashPreimage(HashPreimage { algorithm, digest, preimage }))
 }
 
 /// Tells what a file holds.
@@ -245,7 +362,7 @@ pub(crate) fn read(file: &Path) -> Result<EvidenceProof, Failure> {
     decode(&bytes, BYTES_MAX).map_err(|error| {
         let message = format!("{} holds no evidence for policies: {error}", file.display());
         Failure::new(Exit::Integrity, "not_evidence", message).help(
-            "give a file that `dsm evidence observe`, `round` or `attest` wrote; packages of `dsm evidence export` are read by \
+            "give a file that `dsm evidence` made of evidence; packages of `dsm evidence export` are read by \
              `dsm evidence verify`",
         )
     })
@@ -261,7 +378,7 @@ fn read_bytes(file: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
 }
 
 impl PayloadArgs {
-    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    fn bytes(&self, way_out: &str) -> Result<Vec<u8>, Failure> {
         let most = dsm_core::limit::EVIDENCE_PAYLOAD_BYTES_MAX;
         let bytes = match (&self.payload, &self.text, &self.payload_file) {
             (Some(digits), ..) => hex::decode(digits).map_err(|_| {
@@ -273,8 +390,7 @@ impl PayloadArgs {
             (None, None, None) => Vec::new(),
         };
         if bytes.len() > most {
-            return Err(Failure::usage(format!("a statement has at most {most} bytes"))
-                .help("sign the hash of what is longer, and keep the rest elsewhere"));
+            return Err(Failure::usage(format!("there may be at most {most} bytes")).help(way_out));
         }
         Ok(bytes)
     }

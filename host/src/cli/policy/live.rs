@@ -7,12 +7,12 @@ use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::wallet::Wallet;
 use dsm_abi::{
-    AccountId, Call, Description, ForeignBalance, ForeignTarget, Hold, Party, SignedKey, Signer, StateMap,
+    AccountId, Call, Description, ForeignBalance, Hold, HoldId, HoldKind, Party, SignedKey, Signer, StateMap,
     TokenId, TokenView, Value,
 };
-use dsm_core::parties_of;
+use dsm_core::{foreign_reads_of, parties_of};
 use dsm_sdk::api::{AccountView, TokenInfo, TokenPolicyView, limit};
-use dsm_sdk::cases::{Case, CaseText, Names, TokenText, Toml};
+use dsm_sdk::cases::{Case, CaseText, HoldText, Names, TokenText, Toml};
 use dsm_sdk::client::{Client, ClientError};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ const ATTEMPTS: usize = 3;
 /// What a node says about a token and the place of one policy.
 pub(super) struct Live {
     client: Client,
+    wallet: Wallet,
     info: TokenInfo,
     policy_index: u8,
     policy: TokenPolicyView,
@@ -44,7 +45,7 @@ impl Live {
         let params = policy.params.iter().map(|field| field.value.clone().into()).collect();
         let network = client.status()?.network.network;
         let time_ms = info.time_ms.max(Session::now_ms());
-        Ok(Live { client, info, policy_index, policy, params, network, time_ms })
+        Ok(Live { client, wallet, info, policy_index, policy, params, network, time_ms })
     }
 
     /// The published policy that judges there now.
@@ -52,8 +53,8 @@ impl Live {
         self.policy.policy.to_string()
     }
 
-    /// What a case of this token begins with. Whoever tries a module that the token does not have yet tries it with the
-    /// token's parameters, which therefore have to fit.
+    /// What a case of this token begins with; what the token is comes when it is filled in. Whoever tries a module that
+    /// the token does not have yet tries it with the token's parameters, which therefore have to fit.
     pub(super) fn start(&self, about: &Description) -> Result<CaseText, Failure> {
         let types: Vec<_> = self.params.iter().map(Value::value_type).collect();
         if !about.params.iter().map(|param| param.value_type).eq(types) {
@@ -64,28 +65,19 @@ impl Live {
         }
         let typed = |field: &dsm_sdk::api::FieldView| Toml::try_from(&field.value);
         let params: Result<Vec<Toml>, _> = self.policy.params.iter().map(typed).collect();
-        let info = &self.info;
-        let number = |number: u128| Toml::String(number.to_string());
         Ok(CaseText {
-            time: Some(number(self.time_ms.into())),
+            time: Some(Toml::String(self.time_ms.to_string())),
             params: Some(Toml::Array(params.map_err(|error| Failure::integrity("json", error))?)),
             network: Some(self.network.to_string()),
             index: Some(self.policy_index),
-            token: Some(TokenText {
-                id: Some(info.token.to_string()),
-                height: Some(number(info.state.height.into())),
-                issuer: Some(info.issuer.to_string()),
-                supply: Some(number(info.state.supply.0)),
-                cap: info.cap.map(|cap| number(cap.0)),
-                decimals: Some(info.decimals),
-            }),
+            token: Some(TokenText { id: Some(self.info.token.to_string()), ..TokenText::default() }),
             ..CaseText::default()
         })
     }
 
     /// Fills in what depends on who takes part in the operation: states, parties, and the keys of whoever acts.
     pub(super) fn fill(&self, case: &mut Case, about: &Description) -> Result<(), Failure> {
-        let reads = self.foreign_reads(about);
+        let reads: Vec<(TokenId, u8)> = foreign_reads_of(about, &self.params).collect();
         case.state = self.space(&self.info.token, self.policy_index)?;
         case.foreign =
             reads.iter().map(|(token, index)| self.space(token, *index)).collect::<Result<_, _>>()?;
@@ -133,6 +125,42 @@ impl Live {
         Ok(())
     }
 
+    /// A live hold of the token as a case has it, by its id: `owner`'s if that is said, else of an account of this wallet. The node
+    /// tells holds by their owners only.
+    pub(super) fn hold(&self, id: &str, owner: Option<&str>) -> Result<Toml, Failure> {
+        let bad = |_| {
+            Failure::usage(format!("{id:?} is no hold"))
+                .help("`dsm account show` lists an account's holds by their ids")
+        };
+        let id: HoldId = id.parse().map_err(bad)?;
+        let owners = match owner {
+            Some(owner) => vec![self.wallet.account_id(owner)?],
+            None => self.wallet.accounts()?.into_iter().map(|own| own.account).collect(),
+        };
+        for owner in owners {
+            let view = absent(self.client.account(&owner))?;
+            let found = view.and_then(|view| {
+                view.holds.into_iter().find(|hold| hold.hold == id && hold.token == self.info.token)
+            });
+            if let Some(hold) = found {
+                return Toml::try_from(HoldText {
+                    id: Some(hold.hold.to_string()),
+                    token: Some(hold.token.to_string()),
+                    owner: Some(hold.owner.to_string()),
+                    beneficiary: Some(hold.beneficiary.to_string()),
+                    amount: Some(Toml::String(hold.amount.0.to_string())),
+                    kind: Some(kind_word(hold.kind).to_owned()),
+                    expires: hold.expires_ms.map(|ms| Toml::String(ms.to_string())),
+                })
+                .map_err(|error| Failure::integrity("json", error));
+            }
+        }
+        let whose = owner
+            .map_or_else(|| "no account of this wallet has the".to_owned(), |name| format!("{name} has no"));
+        Err(Failure::refused("unknown_hold", format!("{whose} live hold {id}"))
+            .help("say whose it is with owner=ACCOUNT; `dsm account show` lists an account's holds"))
+    }
+
     fn view(&self) -> TokenView {
         let info = &self.info;
         TokenView {
@@ -147,22 +175,6 @@ impl Live {
 
     fn party(&self, account: AccountId, view: Option<&AccountView>) -> Party {
         party(account, &self.info.token, view)
-    }
-
-    /// The tokens and positions whose state the module reads.
-    fn foreign_reads(&self, about: &Description) -> Vec<(TokenId, u8)> {
-        let named = |name: &String| {
-            let position = about.params.iter().position(|param| param.name == *name)?;
-            match self.params.get(position)? {
-                Value::Token(token) => Some(*token),
-                _ => None,
-            }
-        };
-        let target = |target: &ForeignTarget| match target {
-            ForeignTarget::Token(token) => *token,
-            ForeignTarget::Parameter(name) => named(name).unwrap_or(TokenId::NONE),
-        };
-        about.foreign_reads.iter().map(|read| (target(&read.target), read.policy_index)).collect()
     }
 
     /// Everything that a policy keeps, of one head of its token; nothing for a token that does not exist.
@@ -193,6 +205,15 @@ impl Live {
             format!("the state of {token} changed while it was read, {ATTEMPTS} times"),
         )
         .help("run the command again when there is less to do"))
+    }
+}
+
+const fn kind_word(kind: HoldKind) -> &'static str {
+    match kind {
+        HoldKind::Pledge => "pledge",
+        HoldKind::Lien => "lien",
+        HoldKind::Lock => "lock",
+        HoldKind::Escrow => "escrow",
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct SimulateArgs {
     /// A parameter of the token, as NAME=VALUE; lists are separated by commas
     #[arg(long = "param", value_name = "NAME=VALUE", conflicts_with = "case")]
     params: Vec<String>,
-    /// The operation: 'transfer to=bob amount=1200', 'invoke pause', 'query outflow account=alice'; by=NAME says who acts
+    /// The operation: 'transfer to=bob amount=1200', 'invoke pause', 'query outflow account=alice'; by=NAME says who acts.
+    /// With --token 'release hold=ID' or 'execute hold=ID' ends a hold of the node's: of an account of this wallet, or owner=ACCOUNT
     #[arg(long, value_name = "OPERATION", required_unless_present = "case")]
     op: Option<String>,
     /// Who else signed, as ACCOUNT=KEY,KEY
@@ -213,7 +214,7 @@ fn stated(
         let signer = SignerText { account: Some(account.to_owned()), keys: Some(keys) };
         start.signers.get_or_insert_default().push(signer);
     }
-    let own = operation(args.op.as_deref().unwrap_or_default(), about)?;
+    let own = operation(args.op.as_deref().unwrap_or_default(), about, live)?;
     let bad = |error: String| {
         Failure::usage(error).help(
             "--op 'transfer to=bob amount=1200', --param NAME=VALUE; sdk/policy/CASES.md tells the rest",
@@ -239,8 +240,8 @@ fn pair<'t>(text: &'t str, option: &str) -> Result<(&'t str, &'t str), Failure> 
     })
 }
 
-/// An operation as it is written in one line.
-fn operation(text: &str, about: &Description) -> Result<CaseText, Failure> {
+/// An operation as it is written in one line. Against a token of a node the hold that ends is named by its id.
+fn operation(text: &str, about: &Description, live: Option<&Live>) -> Result<CaseText, Failure> {
     let mut words = text.split_whitespace();
     let act = words.next().unwrap_or_default();
     let bad = |what: String| {
@@ -285,6 +286,10 @@ fn operation(text: &str, about: &Description) -> Result<CaseText, Failure> {
             _ => Toml::String(value.to_owned()),
         };
         table.insert(field.to_owned(), value);
+    }
+    if let (Some(live), Some(Toml::String(hold))) = (live, table.get("hold").cloned()) {
+        let owner = table.remove("owner");
+        table.insert("hold".into(), live.hold(&hold, owner.as_ref().and_then(Toml::as_str))?);
     }
     let leg: LegText = Toml::Table(table).try_into().map_err(|error| bad(format!("{text:?}: {error}")))?;
     Ok(CaseText { legs: Some(vec![leg]), ..CaseText::default() })
