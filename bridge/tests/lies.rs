@@ -281,6 +281,7 @@ fn lie(lie: Lie, method: &str, id: &Value) -> Option<Vec<u8>> {
 
 /// An endpoint on the loopback address.
 struct Endpoint {
+    kind: Lie,
     address: SocketAddr,
     ended: Arc<AtomicBool>,
     server: Option<JoinHandle<()>>,
@@ -302,7 +303,7 @@ impl Endpoint {
                 std::thread::spawn(move || drop(serve(stream, kind)));
             }
         });
-        Endpoint { address, ended, server: Some(server) }
+        Endpoint { kind, address, ended, server: Some(server) }
     }
 
     fn url(&self) -> String {
@@ -339,7 +340,8 @@ fn serve(mut stream: TcpStream, kind: Lie) -> std::io::Result<()> {
     };
     let request: Value = serde_json::from_slice(&body)?;
     if kind == Lie::Slow {
-        std::thread::sleep(Duration::from_secs(3));
+        // Until the client hangs up: slower than its patience, whatever that is.
+        while stream.read(&mut buffer)? > 0 {}
     }
     if let Some(answer) = lie(kind, request["method"].as_str().unwrap(), &request["id"]) {
         stream.write_all(&answer)?;
@@ -363,10 +365,13 @@ fn terms() -> BridgeConfig {
     }
 }
 
+/// The EVM side over these endpoints. It waits for as long as an honest one can need on a machine that is busy with other
+/// things, and a while for an endpoint of which a test knows that it never answers.
 fn evm(endpoints: &[&Endpoint]) -> RpcEvm {
+    let slow = endpoints.iter().any(|endpoint| endpoint.kind == Lie::Slow);
     let urls: Vec<String> = endpoints.iter().map(|endpoint| endpoint.url()).collect();
     let patience = Patience {
-        request: Duration::from_secs(1),
+        request: Duration::from_secs(if slow { 10 } else { 60 }),
         rest: Duration::from_millis(1),
         penalty: Duration::from_secs(600),
         rest_max: Duration::from_secs(600),
