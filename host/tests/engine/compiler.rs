@@ -3,8 +3,8 @@
 use crate::guest::{Guest, TestCrypto, engine, input, state};
 use dsm_abi::{Verdict, encode};
 use dsm_host::engine::{AdmitError, Engine, EngineConfig};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 fn compiling_with(program: PathBuf) -> Engine {
@@ -31,10 +31,13 @@ fn a_child_compiles_to_the_same_verdict_and_fuel() {
 #[test]
 fn a_child_that_lies_dies_or_is_not_there_makes_nothing_run() {
     let folder = tempfile::tempdir().unwrap();
+    // Written by another process: a child that another test starts meanwhile would keep this one's file open for
+    // writing, and such a file is not run.
     let script = |name: &str, body: &str| {
         let path = folder.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\"";
+        let wrote = Command::new("sh").args(["-c", write]).arg(&path).arg(body).status().unwrap();
+        assert!(wrote.success());
         path
     };
     let rows = [

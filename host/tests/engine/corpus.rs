@@ -1,10 +1,11 @@
 //! The hostile corpus: 81 modules and the recursion ladder, each with one pinned outcome.
 
 use crate::guest::{Guest, engine, input, state};
+use crate::pace::{slowness, spent_on};
 use dsm_host::engine::{AdmitError, Engine, FUEL_LIMIT_DEFAULT, Outcome};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn vectors(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
@@ -52,10 +53,8 @@ fn every_hostile_module_has_its_pinned_outcome() {
         let file = text("file");
         let wasm = std::fs::read(folder.join("modules").join(file)).unwrap();
         assert_eq!(blake3::hash(&wasm).to_hex().as_str(), text("blake3"), "{file}");
-        let started = Instant::now();
-        let (outcome, fuel) = outcome(&engine, &wasm);
-        let took = started.elapsed();
-        assert!(took < Duration::from_secs(1), "{file} took {took:?}");
+        let (took, (outcome, fuel)) = spent_on(|| outcome(&engine, &wasm));
+        assert!(took < Duration::from_secs(1).mul_f64(slowness()), "{file} took {took:?}");
         slowest = slowest.max((took, file.to_owned()));
         assert!(is_expected(text("expect"), &outcome), "{file}: {outcome}, expected {}", text("expect"));
         lines.push_str(&format!("{file} {outcome} {fuel}\n"));
@@ -170,21 +169,18 @@ fn what_the_gate_lets_through_compiles_in_bounded_time() {
         let text =
             format!("(module (memory 1) {functions} (func (export \"run\") (result i32) (i32.const 1)))");
         let wasm = wat::parse_str(&text).unwrap();
-        let before = cpu_seconds();
-        let (outcome, _) = outcome(&engine, &wasm);
-        let took = cpu_seconds() - before;
-        println!("{name}: {} bytes, {outcome}, {took:.2} CPU s", wasm.len());
-        assert_eq!(outcome, "ok:1", "{name}");
-        // One second on the machine that the limits were measured on; twice that for slower ones.
-        assert!(took < 2.0, "{name} took {took:.2} CPU s");
+        // Of several runs the least, where others on the machine took the processor's caches away.
+        let mut least = Duration::MAX;
+        // One second on the machine that the limits were measured on, and as much again for those that are not alike.
+        let bound = Duration::from_secs(2).mul_f64(slowness());
+        for run in 0..5 {
+            if run == 0 || least >= bound {
+                let (took, (outcome, _)) = spent_on(|| outcome(&engine, &wasm));
+                assert_eq!(outcome, "ok:1", "{name}");
+                least = least.min(took);
+            }
+        }
+        println!("{name}: {} bytes, {:.2} CPU s", wasm.len(), least.as_secs_f64());
+        assert!(least < bound, "{name} took {least:?} of a processor");
     }
-}
-
-/// Processor time of this thread, in seconds, in steps of 10 ms: proc(5), fields 14 and 15 of `stat`.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let after_name = stat.rsplit_once(')').unwrap().1;
-    let ticks: Vec<f64> =
-        after_name.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
-    ticks.iter().sum::<f64>() / 100.0
 }

@@ -11,5 +11,6 @@ mod depth;
 mod gate;
 mod guest;
 mod imports;
+mod pace;
 mod pricing;
 mod verdicts;

@@ -1,10 +1,11 @@
 //! Pricing (P12): what a unit of fuel costs in time, worst over bodies that each repeat one kind of work.
 
 use crate::guest::engine;
+use crate::pace::{slowness, spent_on};
 use dsm_host::engine::Fault;
-use std::time::Instant;
 
 const FUEL: u64 = 20_000_000;
+/// On the machine that it was measured on.
 const NS_PER_FUEL_MAX: f64 = 3.0;
 
 /// A loop of `body` until the fuel ends, with memory of 64 pages, three scratch locals and a table.
@@ -51,9 +52,9 @@ fn no_instruction_is_sold_below_its_price() {
     for (name, body) in &rows {
         let wasm = endless(body);
         let time = |fuel: u64| {
-            let started = Instant::now();
-            assert_eq!(engine.probe(&wasm, "run", fuel).unwrap().result, Err(Fault::Fuel), "{name}");
-            started.elapsed().as_nanos() as f64
+            let (spent, probe) = spent_on(|| engine.probe(&wasm, "run", fuel).unwrap());
+            assert_eq!(probe.result, Err(Fault::Fuel), "{name}");
+            spent.as_nanos() as f64
         };
         // Less a run without fuel to speak of: compiling and starting. The least of several runs, and of more
         // where other work on the machine got in between.
@@ -61,7 +62,7 @@ fn no_instruction_is_sold_below_its_price() {
         for run in 0..20 {
             if run < 3 || ns > NS_PER_FUEL_MAX {
                 (all, start) = (all.min(time(FUEL)), start.min(time(20_000)));
-                ns = (all - start) / (FUEL - 20_000) as f64;
+                ns = (all - start) / (FUEL - 20_000) as f64 / slowness();
             }
         }
         println!("{name:>16}: {ns:.3} ns per fuel");

@@ -268,13 +268,17 @@ fn host_mistakes_are_not_verdicts() {
 /// The watchdog ends what fuel alone would let run for too long, and gives no verdict.
 #[test]
 fn the_watchdog_gives_no_verdict() {
-    let config = EngineConfig { instances: 1, watchdog_ms: 20, ..EngineConfig::default() };
+    let config = EngineConfig { instances: 1, watchdog_ms: 100, ..EngineConfig::default() };
     let engine = Engine::new(&config, Arc::new(crate::guest::TestCrypto)).unwrap();
     let module = Guest::accepting_after("(loop $l (br $l))").admit(&engine);
     let found = engine.evaluate(&module, &input(), &state(), &[], u64::MAX);
     assert_eq!(found, Err(HostFault::Watchdog));
+    // The instance is free again. An honest policy needs microseconds; a thread that a busy machine does not let run for
+    // 100 ms can be ended all the same, and is let in again.
     let honest = Guest::accepting_after("").admit(&engine);
-    let found = engine.evaluate(&honest, &input(), &state(), &[], FUEL_LIMIT_DEFAULT).unwrap();
+    let evaluate = || engine.evaluate(&honest, &input(), &state(), &[], FUEL_LIMIT_DEFAULT);
+    let found =
+        (0..100).map(|_| evaluate()).find(|found| *found != Err(HostFault::Watchdog)).unwrap().unwrap();
     assert_eq!(found.outcome, Outcome::Accept(vec![]));
 }
 
