@@ -380,5 +380,6 @@ fn promised_lengths_cost_nothing() {
     let mut parents = vec![0; 32];
     parents.extend([0xff; 4]);
     assert!(SignedTransition::decode(&parents).is_err());
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // What was promised would take minutes, if there were room for it.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
