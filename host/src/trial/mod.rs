@@ -14,6 +14,6 @@ mod run;
 pub use flame::{Share, flame_graph, shares};
 pub use fuzz::{Broken, FuzzReport, Fuzzer};
 pub use model::{Model, Stepped};
-pub use mutate::{Mutated, mutate};
+pub use mutate::{MutateError, Mutated, mutate};
 pub use native::{NativeError, ask};
 pub use run::{Ran, Touch, Trial, words_of_effect};

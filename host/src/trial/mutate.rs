@@ -1,4 +1,5 @@
-//! Mutation: one comparison of a module at a time is turned into its opposite, and the cases must notice.
+//! Mutation: one comparison of a module at a time is turned into its opposite, and the cases must notice, each by what
+//! it expects and by nothing else.
 //!
 //! A case file that lets a turned comparison pass does not say what the policy is for. Not every survivor is a gap:
 //! a comparison of the allocator or of a copy may be turned without any effect that a verdict shows.
@@ -20,19 +21,31 @@ pub struct Mutated {
     pub survivors: Vec<Mutant>,
 }
 
-/// Turns at most `most` of the comparisons, evenly spread, and runs `cases` on each mutant until one notices.
+/// Why nothing can be said of a module's mutants.
+#[derive(Debug, thiserror::Error)]
+pub enum MutateError {
+    /// The host failed.
+    #[error(transparent)]
+    Host(#[from] HostFault),
+    /// A case fails without any mutation: it would seem to notice all of them.
+    #[error("the case {0:?} does not hold for the module as it is")]
+    CaseFails(String),
+}
+
+/// Turns at most `most` of the comparisons, evenly spread, and runs `cases` on each mutant until one does not hold.
 ///
 /// # Errors
-/// [`HostFault`], if the host fails on the module as it stands.
-pub fn mutate(wasm: &[u8], cases: &[Case], within: &str, most: usize) -> Result<Mutated, HostFault> {
+/// [`MutateError`], if the host fails on the module as it stands or a case does not hold for it.
+pub fn mutate(wasm: &[u8], cases: &[Case], within: &str, most: usize) -> Result<Mutated, MutateError> {
     let all = mutants(wasm, within);
     let mut report = Mutated { comparisons: all.len(), ..Mutated::default() };
     let failed = |error: crate::engine::AdmitError| HostFault::Engine(error.to_string());
     let mut trial = Trial::new(wasm).map_err(failed)?;
-    let expected = cases
-        .iter()
-        .map(|case| trial.run(&case.call, &case.state, &case.foreign).map(|ran| ran.bytes))
-        .collect::<Result<Vec<_>, _>>()?;
+    for case in cases {
+        if !case.is_met(&trial.run(&case.call, &case.state, &case.foreign)?.came) {
+            return Err(MutateError::CaseFails(case.name.clone()));
+        }
+    }
     let tried = most.min(all.len());
     for number in 0..tried {
         let mutant = &all[number * all.len() / tried];
@@ -47,9 +60,9 @@ pub fn mutate(wasm: &[u8], cases: &[Case], within: &str, most: usize) -> Result<
                 trial.with(wasm).map_err(|(_, error)| failed(error))?
             }
         };
-        let noticed = cases.iter().zip(&expected).any(|(case, expected)| {
+        let noticed = cases.iter().any(|case| {
             let ran = trial.run(&case.call, &case.state, &case.foreign);
-            ran.is_ok_and(|ran| ran.fault.is_some() || ran.bytes != *expected)
+            ran.is_ok_and(|ran| !case.is_met(&ran.came))
         });
         if noticed {
             report.killed += 1;

@@ -4,14 +4,14 @@ use super::trying::{cases_of, host_failure, trial_of};
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, safe, table};
-use dsm_host::trial::mutate as turn;
+use dsm_host::trial::{MutateError, mutate as turn};
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// Options of `dsm policy mutate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MutateArgs {
-    /// A .wasm file, a package or a CAR file; with names if it was built without `strip`
+    /// A .wasm file, a package or a CAR file; functions have names in what `dsm policy build --names` writes
     file: PathBuf,
     /// The cases that should notice
     #[arg(long, value_name = "FILE")]
@@ -68,7 +68,17 @@ pub(super) fn mutate(session: &Session, args: &MutateArgs) -> Result<(), Failure
     let (trial, module) = trial_of(&args.file)?;
     let (_, cases) = cases_of(&args.cases, trial.about())?;
     drop(trial);
-    let mutated = turn(&module, &cases, &args.within, args.most).map_err(host_failure)?;
+    let mutated = turn(&module, &cases, &args.within, args.most).map_err(|error| match error {
+        MutateError::Host(fault) => host_failure(fault),
+        MutateError::CaseFails(_) => {
+            Failure::refused("case_fails", error).help("`dsm policy test` tells what came of it instead")
+        }
+    })?;
+    if mutated.tried == 0 {
+        let help = "leave out --within, or name a function as `dsm policy profile` does; functions have names in what \
+                    `dsm policy build --names` writes";
+        return Err(Failure::usage("there is no comparison to turn").help(help));
+    }
     let survivors = mutated.survivors.into_iter();
     session.show(&Report {
         comparisons: mutated.comparisons,
