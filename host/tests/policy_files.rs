@@ -1,10 +1,13 @@
-//! Policies and evidence that travel as files: signed on one machine, published or shown on another, moved, compared.
+//! Policies and evidence that travel as files: signed on one machine, published or shown on another, moved, compared;
+//! and what a new project's files are good for.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
 #[allow(dead_code)]
 mod program;
 
+use dsm_host::trial::{MutateError, mutate};
+use dsm_sdk::cases::{Case, Expectation, write_cases};
 use program::{DSM, RunningNode};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -118,6 +121,8 @@ fn a_policy_signed_on_one_machine_is_published_by_another() {
     let published = publisher.ok("policy publish limit.car --as bank");
     assert_eq!((&published["policy"], &published["author"]), (&signed["policy"], &signed["author"]));
     publisher.fails("policy publish limit.pkg --as bank", 1, "policy_exists");
+    let again = publisher.command("policy publish limit.pkg --as bank").output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("another `version`"), "{again:?}");
     let cid = published["policy"].as_str().unwrap();
     for name in ["spend-limit", cid] {
         let inspected = publisher.ok(&format!("policy inspect {name}"));
@@ -490,4 +495,58 @@ fn a_verdict_that_changed_is_shown() {
     assert_eq!(same, [true, false, true], "{diff:#}");
     let text = desk.text(&format!("policy diff {old} next.wasm --cases cases.toml"));
     assert!(text.contains("send at most 600") && text.contains("send only up 600"), "{text}");
+}
+
+fn cash_cases() -> Vec<Case> {
+    let plain = |case: dsm_policy::bench::Case| {
+        Case::from((case.name, case.state, case.foreign, case.call, case.expected))
+    };
+    cash::cases().into_iter().map(plain).collect()
+}
+
+/// A case noticed whatever changed a byte of the verdict, also where it expects a code and not a reason, and one that
+/// expects a fault or fails anyway noticed everything: cases that say nothing seemed to be complete.
+#[test]
+fn only_what_a_case_expects_notices_a_turned_comparison() {
+    let (desk, cases) = (Desk::offline(), cash_cases());
+    let cash = module("dist/cash.wasm");
+    let wasm = std::fs::read(&cash).unwrap();
+    let accepted = cases.iter().filter(|case| matches!(&case.expected, Expectation::Accept(_)));
+    let vague: Vec<Case> =
+        accepted.map(|case| Case { expected: Expectation::AcceptWith(vec![]), ..case.clone() }).collect();
+    let (all, vague) = (mutate(&wasm, &cases, "", 24).unwrap(), mutate(&wasm, &vague, "", 24).unwrap());
+    assert!(vague.killed < all.killed, "{} of {} by cases that expect nothing", vague.killed, all.killed);
+
+    let wrong = Case { expected: Expectation::Fault("trap".into()), ..cases[0].clone() };
+    let error = mutate(&wasm, std::slice::from_ref(&wrong), "", 1).unwrap_err();
+    assert!(matches!(&error, MutateError::CaseFails(name) if *name == cases[0].name), "{error}");
+    std::fs::write(desk.path("wrong.toml"), write_cases("cash", &[wrong])).unwrap();
+    desk.fails(&format!("policy mutate {cash} --cases wrong.toml"), 1, "case_fails");
+    std::fs::write(desk.path("cases.toml"), write_cases("cash", &cases)).unwrap();
+    desk.fails(&format!("policy mutate {cash} --cases cases.toml --within nowhere"), 2, "usage");
+}
+
+/// A new project had cases and nothing that `fuzz` could read, and the help named a file that only this repository has.
+#[test]
+fn a_new_project_has_promises_that_fuzz_reads() {
+    let desk = Desk::offline();
+    // Named as the standard policies, so that their modules stand for what a build of each project would give.
+    for (template, name) in [
+        ("fungible", "fungible"),
+        ("spend-limit", "spend-limit"),
+        ("credential-gate", "credential-gate"),
+        ("escrow", "escrow-market"),
+    ] {
+        desk.ok(&format!("policy new {name} --template {template}"));
+        let wasm = module(&format!("dist/{name}.wasm"));
+        let tried = desk.ok(&format!("policy fuzz {wasm} --cases {name}/invariants.toml --sequences 2"));
+        assert!(tried["accepted"].as_u64() > Some(0), "{template}: {tried:#}");
+        let line = format!("policy fuzz {wasm} --cases {name}/cases.toml");
+        desk.fails(&line, 2, "bad_cases");
+        let said = desk.command(&line).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let (_, help) = said.split_once("help: ").unwrap();
+        let (named, _) = help.split_once(" in the project").unwrap();
+        assert!(desk.path(name).join(named).is_file(), "{template}: {said}");
+    }
 }

@@ -161,6 +161,9 @@ fn from_problem(problem: Box<Problem>) -> Failure {
         (None, "no_upgrade" | "upgrade_not_due") => {
             "`dsm token show` tells what waits, and from when on it can be put in force".to_owned()
         }
+        (None, "policy_exists") => {
+            "use it as it is; a new version has another `version` in Cargo.toml, another author another key".to_owned()
+        }
         (None, "upgrade_not_alone") => {
             "put it in force by a transition of its own: `dsm token upgrade`".to_owned()
         }

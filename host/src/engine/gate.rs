@@ -146,6 +146,43 @@ pub(super) fn examine(wasm: &[u8], exports: Exports) -> Result<Facts, Vec<Findin
     gate.finish()
 }
 
+/// A function's name as its author wrote it, from the name that the compiler makes of it, and escaped. What it does not
+/// understand stays as it is.
+pub(super) fn function_name(name: &str) -> String {
+    escaped(&written(name).unwrap_or_else(|| name.to_owned()))
+}
+
+/// `_ZN3cap8in_limit17h0123456789abcdefE` as `cap::in_limit`.
+fn written(name: &str) -> Option<String> {
+    const SIGNS: [(&str, &str); 10] = [
+        ("$LT$", "<"),
+        ("$GT$", ">"),
+        ("$u20$", " "),
+        ("$RF$", "&"),
+        ("$LP$", "("),
+        ("$RP$", ")"),
+        ("$C$", ","),
+        ("$u7b$", "{"),
+        ("$u7d$", "}"),
+        ("..", "::"),
+    ];
+    let mut rest = name.strip_prefix("_ZN")?;
+    let mut parts = Vec::new();
+    while !rest.starts_with('E') {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let end = digits.checked_add(rest.get(..digits)?.parse().ok()?)?;
+        parts.push(rest.get(digits..end)?);
+        rest = &rest[end..];
+    }
+    let hash = |part: &str| part.len() == 17 && part.starts_with('h');
+    parts.pop_if(|part| hash(part));
+    let part = |part: &str| {
+        let part = part.strip_prefix('_').filter(|part| part.starts_with('$')).unwrap_or(part);
+        SIGNS.iter().fold(part.to_owned(), |part, (sign, text)| part.replace(sign, text))
+    };
+    Some(parts.into_iter().map(part).collect::<Vec<_>>().join("::"))
+}
+
 /// Text from a module, safe to show: printable ASCII stays, the rest is written as escapes, cut when long.
 pub(super) fn escaped(name: &str) -> String {
     let mut shown = String::new();
@@ -513,7 +550,7 @@ impl Gate {
             for part in names.into_iter().map_while(Result::ok) {
                 if let Name::Function(map) = part {
                     let named = map.into_iter().map_while(Result::ok).take(FUNCTIONS_MAX as usize);
-                    self.names = named.map(|naming| (naming.index, escaped(naming.name))).collect();
+                    self.names = named.map(|naming| (naming.index, function_name(naming.name))).collect();
                 }
             }
         }
@@ -841,4 +878,31 @@ struct Counts {
     nesting: u32,
     blocks: u64,
     typed_blocks: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::function_name;
+
+    /// Authors read `_ZN3cap10SpendLimit13within_limits17h295a33f705110889E` where a finding or a profile named a function.
+    #[test]
+    fn functions_are_named_as_their_author_wrote_them() {
+        let rows = [
+            ("_ZN3cap10SpendLimit13within_limits17h295a33f705110889E", "cap::SpendLimit::within_limits"),
+            (
+                "_ZN59_$LT$cap..SpendLimit$u20$as$u20$dsm_policy..run..Policy$GT$5judge17hbfc6d7a6b2089241E",
+                "<cap::SpendLimit as dsm_policy::run::Policy>::judge",
+            ),
+            ("spend_cap::fee", "spend_cap::fee"),
+            ("memcpy", "memcpy"),
+            ("_ZN3cap", "_ZN3cap"),
+            ("_ZN99999999999999999999999capE", "_ZN99999999999999999999999capE"),
+            ("_ZN18446744073709551615capE", "_ZN18446744073709551615capE"),
+            ("_ZNxE", "_ZNxE"),
+            ("_ZN2\u{202e}E", "_ZN2\\u{202e}E"),
+        ];
+        for (name, shown) in rows {
+            assert_eq!(function_name(name), shown);
+        }
+    }
 }

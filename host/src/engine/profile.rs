@@ -179,7 +179,7 @@ pub(super) fn names(wasm: &[u8]) -> Vec<String> {
                         if let Some(name) =
                             names.get_mut(naming.index as usize).filter(|name| !name.starts_with("host: "))
                         {
-                            *name = super::gate::escaped(naming.name);
+                            *name = super::gate::function_name(naming.name);
                         }
                     }
                 }

@@ -62,6 +62,47 @@ pub fn ask(folder: &Path, situations: &[Situation]) -> Result<NativeAnswers, Nat
         return Err(NativeError::Failed(lines.join("\n")));
     }
     sent?;
-    let answers: NativeAnswers = decode(&answer?, ANSWER_BYTES_MAX).map_err(|_| NativeError::Strange)?;
-    if answers.answers.len() == situations.len() { Ok(answers) } else { Err(NativeError::Strange) }
+    let mut answers: NativeAnswers = decode(&answer?, ANSWER_BYTES_MAX).map_err(|_| NativeError::Strange)?;
+    if answers.answers.len() != situations.len() {
+        return Err(NativeError::Strange);
+    }
+    locate(&mut answers.answers, &String::from_utf8_lossy(&said));
+    Ok(answers)
+}
+
+/// Adds to each panic among the answers the file and line that Rust's own message gave for it. The example answers one
+/// situation after the other, so messages and answers have one order; if they are not as many, nobody guesses.
+fn locate(answers: &mut [Result<Vec<u8>, String>], said: &str) {
+    let places: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("thread '")?.split_once("panicked at "))
+        .map(|(_, place)| place.trim_end_matches(':'))
+        .collect();
+    let panics: Vec<&mut String> = answers.iter_mut().filter_map(|answer| answer.as_mut().err()).collect();
+    if panics.len() == places.len() {
+        for (panic, place) in panics.into_iter().zip(places) {
+            *panic = format!("{panic}, at {place}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An author was told "index out of bounds" and not where: the message went to a stream that nobody showed.
+    #[test]
+    fn a_native_panic_is_told_with_its_line() {
+        let said = "thread 'main' (12) panicked at src/lib.rs:7:9:\nno price\nnote: run with `RUST_BACKTRACE=1`\n\n\
+                    thread 'main' panicked at src/lib.rs:31:5:\nno price\n";
+        let panic = || Err("panicked: no price".to_owned());
+        let mut answers = [panic(), Ok(vec![1]), panic()];
+        locate(&mut answers, said);
+        let expected = ["panicked: no price, at src/lib.rs:7:9", "panicked: no price, at src/lib.rs:31:5"];
+        assert_eq!(answers.iter().filter_map(|one| one.as_ref().err()).collect::<Vec<_>>(), expected);
+        // More messages than panics among the answers: whose they are is not known.
+        let mut one = [panic()];
+        locate(&mut one, said);
+        assert_eq!(one, [panic()]);
+    }
 }

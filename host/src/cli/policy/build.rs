@@ -1,7 +1,7 @@
 //! `dsm policy build`: from a project's source to a module that the gate admits, with what identifies it.
 
 use super::project::{LOCK, Project};
-use super::toolchain::{How, Toolchain};
+use super::toolchain::{How, Named, Toolchain};
 use super::{engine, gate_failure};
 use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
@@ -22,6 +22,9 @@ pub(crate) struct BuildArgs {
     /// Build everything anew, from the lock file as it is, and record what came of it in dsm-policy.lock
     #[arg(long)]
     canonical: bool,
+    /// Write a second module beside it that keeps the names of functions, for `profile` and `mutate`; never publish it
+    #[arg(long)]
+    names: bool,
 }
 
 /// The answer of `build`.
@@ -39,6 +42,9 @@ struct Built {
     compiler: String,
     linker: String,
     canonical: bool,
+    /// The module with names, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named: Option<PathBuf>,
 }
 
 impl Show for Built {
@@ -53,6 +59,7 @@ impl Show for Built {
             ("describe", format!("{} fuel", self.describe_fuel)),
             ("compiler", self.compiler.clone()),
             ("linker", self.linker.clone()),
+            ("with names", self.named.as_ref().map_or_else(String::new, |file| file.display().to_string())),
         ])
     }
 }
@@ -73,7 +80,7 @@ pub(super) fn make(folder: &Path, canonical: bool) -> Result<Made, Failure> {
     let fresh = canonical.then(tempfile::tempdir).transpose();
     let fresh = fresh.map_err(|error| file_failure(&std::env::temp_dir(), &error))?;
     let target = fresh.as_ref().map_or(project.target.as_path(), tempfile::TempDir::path);
-    let how = How { locked: canonical, named: false };
+    let how = How { locked: canonical, named: Named::No };
     let bytes = toolchain.build(&project, target, how)?;
     let engine = engine()?;
     let module = match engine.admit(&bytes) {
@@ -91,7 +98,7 @@ fn refused(
     target: &Path,
     error: AdmitError,
 ) -> Failure {
-    let named = toolchain.build(project, target, How { locked: false, named: true });
+    let named = toolchain.build(project, target, How { locked: false, named: Named::InOnePiece });
     let named = named.ok().and_then(|bytes| engine.admit(&bytes).err());
     let codes: Vec<&str> = error.findings().iter().map(|finding| finding.code).collect();
     let mut findings = named.map(|error| error.findings().to_vec()).unwrap_or_default();
@@ -118,15 +125,20 @@ pub(super) fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> 
         let lock = made.project.folder.join(LOCK);
         std::fs::write(&lock, record(&made, &cid)).map_err(|error| file_failure(&lock, &error))?;
     }
+    let named = args.names.then(|| with_names(&made, &file)).transpose()?;
     let about = made.module.description();
     // The path as a person in this folder would name it.
     let here = std::env::current_dir().ok();
-    let shown = here.and_then(|here| file.strip_prefix(here).map(Path::to_path_buf).ok());
+    let shown = |file: PathBuf| match here.as_ref().and_then(|here| file.strip_prefix(here).ok()) {
+        Some(below) => below.to_path_buf(),
+        None => file,
+    };
     session.show(&Built {
         name: about.name.clone(),
         version: about.version.clone(),
         summary: about.summary.clone(),
-        file: shown.unwrap_or(file),
+        named: named.map(shown),
+        file: shown(file),
         bytes: made.bytes.len(),
         module: made.module.hash(),
         cid,
@@ -136,6 +148,15 @@ pub(super) fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> 
         linker: made.toolchain.linker,
         canonical: args.canonical,
     })
+}
+
+/// The same code once more, with the names of its functions, beside the module.
+fn with_names(made: &Made, module: &Path) -> Result<PathBuf, Failure> {
+    let how = How { locked: false, named: Named::Yes };
+    let bytes = made.toolchain.build(&made.project, &made.project.target, how)?;
+    let file = module.with_extension("names.wasm");
+    std::fs::write(&file, bytes).map_err(|error| file_failure(&file, &error))?;
+    Ok(file)
 }
 
 /// What a canonical build gave, in the form of `policies/dist.lock`.

@@ -4,11 +4,13 @@
 use super::engine;
 use super::inspect::{arguments, evidence_words, foreign_words};
 use super::source::{Source, find};
+use super::trying::{CASES_HELP, fields_words};
 use crate::cli::failure::{Failure, file_failure};
 use crate::cli::session::Session;
 use crate::cli::show::{Show, rows, safe, table};
 use dsm_abi::{Answer, Call, Description, Verdict};
 use dsm_host::engine::{Engine, FUEL_LIMIT_DEFAULT, Module, Outcome, State, ViewOutcome};
+use dsm_host::trial::words_of_effect;
 use dsm_sdk::api::PolicyCid;
 use dsm_sdk::cases::{Came, Case, CaseFile, Names};
 use dsm_sdk::package::module_cid;
@@ -134,9 +136,7 @@ pub(super) fn diff(session: &Session, old: &str, new: &str, cases: Option<&Path>
     changes.extend(documented(&old, &new));
     let (mut unfit, mut behaviour) = (Vec::new(), None);
     if let Some(file) = cases {
-        let bad = |error| {
-            Failure::usage(format!("{}: {error}", file.display())).help("CASES.md describes case files")
-        };
+        let bad = |error| Failure::usage(format!("{}: {error}", file.display())).help(CASES_HELP);
         let text = std::fs::read_to_string(file).map_err(|error| file_failure(file, &error))?;
         let read = CaseFile::read(&text).map_err(bad)?;
         let resolve = |about: &Description, which: &str| {
@@ -302,15 +302,11 @@ fn words(came: &Came, about: &Description) -> String {
     match came {
         Came::Verdict(Verdict::Accept(effects)) if effects.is_empty() => "accepts".into(),
         Came::Verdict(Verdict::Accept(effects)) => {
-            let effects: Vec<String> = effects.iter().map(|effect| format!("{effect:?}")).collect();
+            let effects: Vec<String> = effects.iter().map(words_of_effect).collect();
             format!("accepts: {}", effects.join(", "))
         }
         Came::Verdict(Verdict::Reject(denial)) | Came::Answer(Answer::Reject(denial)) => refused(denial),
-        Came::Answer(Answer::Fields(fields)) => {
-            let fields: Vec<String> =
-                fields.iter().map(|field| format!("{} = {:?}", field.name, field.value)).collect();
-            format!("answers {}", fields.join(", "))
-        }
+        Came::Answer(Answer::Fields(fields)) => format!("answers {}", fields_words(fields)),
         Came::Fault(word) => format!("faults: {word}"),
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn fuzz(session: &Session, args: &FuzzArgs) -> Result<(), Failure> {
     let bad = |error: String| {
         Failure::usage(format!("{}: {error}", args.cases.display()))
             .with_code("bad_cases")
-            .help("sdk/policy/CASES.md describes [fuzz] and [[invariant]]")
+            .help(".dsm/sdk/policy/CASES.md in the project describes [fuzz] and [[invariant]]; `dsm policy new` writes both into invariants.toml")
     };
     let fuzzer = Fuzzer::new(Model::new(&trial, &file).map_err(bad)?, &file).map_err(bad)?;
     let end = Instant::now() + args.time;

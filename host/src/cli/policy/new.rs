@@ -35,6 +35,8 @@ struct Template {
     source: &'static str,
     cases: &'static str,
     case_file: &'static str,
+    /// What `dsm policy fuzz` tries to break.
+    invariants: &'static str,
 }
 
 const TEMPLATES: [Template; 5] = [
@@ -46,6 +48,7 @@ const TEMPLATES: [Template; 5] = [
         source: include_str!("templates/empty.rs"),
         cases: include_str!("templates/empty_cases.rs"),
         case_file: include_str!("templates/empty.toml"),
+        invariants: include_str!("templates/empty.invariants.toml"),
     },
     Template {
         name: "fungible",
@@ -55,6 +58,7 @@ const TEMPLATES: [Template; 5] = [
         source: include_str!("../../../../policies/fungible/src/lib.rs"),
         cases: include_str!("../../../../policies/fungible/src/cases.rs"),
         case_file: include_str!("templates/fungible.toml"),
+        invariants: include_str!("../../../../policies/fungible/invariants.toml"),
     },
     Template {
         name: "spend-limit",
@@ -64,6 +68,7 @@ const TEMPLATES: [Template; 5] = [
         source: include_str!("../../../../policies/spend-limit/src/lib.rs"),
         cases: include_str!("../../../../policies/spend-limit/src/cases.rs"),
         case_file: include_str!("templates/spend-limit.toml"),
+        invariants: include_str!("../../../../policies/spend-limit/invariants.toml"),
     },
     Template {
         name: "credential-gate",
@@ -73,6 +78,7 @@ const TEMPLATES: [Template; 5] = [
         source: include_str!("../../../../policies/credential-gate/src/lib.rs"),
         cases: include_str!("../../../../policies/credential-gate/src/cases.rs"),
         case_file: include_str!("templates/credential-gate.toml"),
+        invariants: include_str!("../../../../policies/credential-gate/invariants.toml"),
     },
     Template {
         name: "escrow",
@@ -82,6 +88,7 @@ const TEMPLATES: [Template; 5] = [
         source: include_str!("../../../../policies/escrow-market/src/lib.rs"),
         cases: include_str!("../../../../policies/escrow-market/src/cases.rs"),
         case_file: include_str!("templates/escrow.toml"),
+        invariants: include_str!("../../../../policies/escrow-market/invariants.toml"),
     },
 ];
 
@@ -215,8 +222,10 @@ fn files(name: &str, template: &Template) -> Vec<(String, String)> {
             .replace("TEMPLATE", template.name)
             .replace("SDK_VERSION", sdk::version())
     };
-    let own = format!("name = \"{}\"", template.policy);
-    let source = template.source.replacen(&own, &format!("name = \"{name}\""), 1);
+    let renamed = |text: &str, key: &str| {
+        text.replacen(&format!("{key} = \"{}\"", template.policy), &format!("{key} = \"{name}\""), 1)
+    };
+    let source = renamed(template.source, "name");
     let rust = format!("rust-version = \"{}\"\n", sdk::rust_version());
     let manifest = fill(include_str!("templates/Cargo.toml.txt")) + &sdk::profile();
     let manifest = manifest.replace("rust-version = \"\"\n", &rust);
@@ -231,6 +240,7 @@ fn files(name: &str, template: &Template) -> Vec<(String, String)> {
         ("src/cases.rs".to_owned(), template.cases.to_owned()),
         ("tests/cases.rs".to_owned(), fill(include_str!("templates/tests.rs.txt"))),
         ("examples/native.rs".to_owned(), fill(include_str!("templates/native.rs.txt"))),
+        ("invariants.toml".to_owned(), renamed(template.invariants, "policy")),
         (".dsm/sdk/Cargo.toml".to_owned(), sdk::workspace()),
     ];
     files.extend(sdk::SOURCES.iter().map(|(path, text)| (format!(".dsm/sdk/{path}"), (*text).to_owned())));
@@ -293,6 +303,9 @@ mod tests {
             assert!(text("src/lib.rs").contains("name = \"my-cap\""), "{}", template.name);
             assert!(text("src/lib.rs").contains(&format!("impl {} {{", template.rules)), "{}", template.name);
             assert!(text("cases.toml").contains("policy = \"my-cap\""), "{}", template.name);
+            assert!(text("invariants.toml").contains("policy = \"my-cap\""), "{}", template.name);
+            let promises = dsm_sdk::cases::CaseFile::read(text("invariants.toml")).unwrap();
+            assert!(promises.fuzz().is_some() && promises.invariants().count() > 0, "{}", template.name);
             assert!(text("examples/native.rs").contains(&format!("my_cap::{}", template.rules)));
             assert!(text("Cargo.toml").contains("lto = \"fat\""));
             assert!(text("Cargo.lock").contains("name = \"my-cap\"\nversion = \"0.1.0\""));

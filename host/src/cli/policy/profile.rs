@@ -19,7 +19,7 @@ const ROWS: usize = 30;
 /// Options of `dsm policy profile`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProfileArgs {
-    /// A .wasm file, a package or a CAR file; with names if it was built without `strip`
+    /// A .wasm file, a package or a CAR file; functions have names in what `dsm policy build --names` writes
     file: PathBuf,
     /// The cases to run
     #[arg(long, value_name = "FILE")]

@@ -217,7 +217,7 @@ fn stated(
     let own = operation(args.op.as_deref().unwrap_or_default(), about, live)?;
     let bad = |error: String| {
         Failure::usage(error).help(
-            "--op 'transfer to=bob amount=1200', --param NAME=VALUE; sdk/policy/CASES.md tells the rest",
+            "--op 'transfer to=bob amount=1200', --param NAME=VALUE; .dsm/sdk/policy/CASES.md in the project tells the rest",
         )
     };
     let resolver = Resolver::new(about, &names, &start).map_err(bad)?;

@@ -6,7 +6,7 @@ use super::trying::{cases_of, fault_words, host_failure, trial_of, words};
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::cli::show::{Show, safe, table};
-use dsm_abi::{Call, Verdict, decode, limit};
+use dsm_abi::{Call, Effect, Verdict, decode, limit};
 use dsm_host::engine::FUEL_LIMIT_DEFAULT;
 use dsm_host::trial::{Ran, ask};
 use dsm_sdk::cases::{Came, Case, Expectation, uncovered};
@@ -14,6 +14,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// Characters of a called method's name that the table shows.
+const NAME_CHARS_MAX: usize = 40;
 
 /// Options of `dsm policy test`.
 #[derive(Debug, clap::Args)]
@@ -87,7 +90,7 @@ impl Show for Report {
             .map(|row| {
                 let share = format!("{}.{:02} %", row.basis_points / 100, row.basis_points % 100);
                 vec![
-                    safe(&row.called),
+                    shortened(&row.called),
                     row.cases.to_string(),
                     row.p50.to_string(),
                     row.max.to_string(),
@@ -114,9 +117,17 @@ impl Show for Report {
         ));
         if !self.uncovered.is_empty() {
             let missing: Vec<String> = self.uncovered.iter().map(|one| safe(one)).collect();
-            lines.push(format!("no case for: {}", missing.join(", ")));
+            lines.push(format!("no case for: {} (--allow-uncovered lets it pass)", missing.join(", ")));
         }
         lines.join("\n")
+    }
+}
+
+/// A name that a row of a table can bear: cases call methods of any length.
+fn shortened(called: &str) -> String {
+    match called.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => safe(&called[..end]) + "…",
+        None => safe(called),
     }
 }
 
@@ -167,9 +178,8 @@ pub(super) fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
         }
     }
     if all.is_empty() {
-        return Err(
-            Failure::usage("there is no case to run").help("write cases.toml; sdk/policy/CASES.md shows how")
-        );
+        return Err(Failure::usage("there is no case to run")
+            .help("write cases.toml; .dsm/sdk/policy/CASES.md in the project shows how"));
     }
     let uncovered = uncovered(&about, &all);
     let cases: Vec<Tested> = all
@@ -274,6 +284,12 @@ fn tested(
             }
             Some(true)
         }
+        (Ok(bytes), Some(dsm_host::engine::Fault::BadOutput(_))) => {
+            if !wrong.is_empty() {
+                wrong.extend(too_large(bytes));
+            }
+            None
+        }
         // Fuel, depth and memory end a module only.
         (Ok(_), Some(_)) => None,
     });
@@ -287,6 +303,21 @@ fn tested(
         came,
         wrong,
     }
+}
+
+/// Which key of the state is at fault, if one is: the host's fault does not say.
+fn too_large(bytes: &[u8]) -> Option<String> {
+    let Ok(Verdict::Accept(effects)) = decode(bytes, bytes.len()) else { return None };
+    effects.iter().find_map(|effect| match effect {
+        Effect::SetState { key, value }
+            if key.is_empty()
+                || key.len() > limit::STATE_KEY_BYTES_MAX
+                || value.len() > limit::STATE_VALUE_BYTES_MAX =>
+        {
+            Some(format!("natively it sets the key {} to {} bytes", hex::encode(key), value.len()))
+        }
+        _ => None,
+    })
 }
 
 fn native_words(case: &Case, bytes: &[u8], about: &dsm_abi::Description) -> String {
@@ -337,4 +368,27 @@ fn fuel(cases: &[Tested]) -> Vec<Fuel> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_whose_value_is_too_large_is_named() {
+        let set = |key: &[u8], bytes: usize| Effect::SetState { key: key.to_vec(), value: vec![7; bytes] };
+        let told = |effects: Vec<Effect>| too_large(&dsm_abi::encode(&Verdict::Accept(effects)));
+        let max = limit::STATE_VALUE_BYTES_MAX;
+        assert_eq!(told(vec![set(b"a", max)]), None);
+        let both = told(vec![set(b"a", max), set(b"zz", max + 1)]);
+        assert_eq!(both.as_deref(), Some("natively it sets the key 7a7a to 4097 bytes"));
+        assert_eq!(too_large(b"rubbish"), None);
+    }
+
+    #[test]
+    fn a_long_name_does_not_make_the_table_wide() {
+        assert_eq!(shortened("invoke pause"), "invoke pause");
+        let long = shortened(&"þ".repeat(200));
+        assert_eq!(long.chars().count(), NAME_CHARS_MAX + 1);
+    }
 }

@@ -73,8 +73,20 @@ fn ask(program: &Path, words: &[&str], folder: &Path) -> Option<String> {
 pub(super) struct How {
     /// Exactly what the lock file has.
     pub(super) locked: bool,
-    /// With the names of functions and each in one piece: for findings, never for publishing.
-    pub(super) named: bool,
+    /// What a module that is not for publishing keeps.
+    pub(super) named: Named,
+}
+
+/// Whether functions keep their names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Named {
+    /// They do not: what is published.
+    #[default]
+    No,
+    /// They do, and are what they were: for profiles.
+    Yes,
+    /// They do, and each stays in one piece, so that a finding can say where it is.
+    InOnePiece,
 }
 
 impl Toolchain {
@@ -158,9 +170,11 @@ impl Toolchain {
         if how.locked {
             cargo.arg("--locked");
         }
-        if how.named {
-            // Names stay, and functions in one piece each, so that a finding can say where it is.
-            cargo.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        if how.named != Named::No {
+            cargo.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+        }
+        if how.named == Named::InOnePiece {
+            cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         }
         let status =
             cargo.stdout(Stdio::null()).status().map_err(|error| file_failure(&self.cargo, &error))?;

@@ -10,6 +10,9 @@ use dsm_host::trial::{Ran, Trial, words_of_effect};
 use dsm_sdk::cases::{Came, Case, CaseError, CaseFile, Names};
 use std::path::Path;
 
+/// Where an author has the format of case files at hand.
+pub(super) const CASES_HELP: &str = ".dsm/sdk/policy/CASES.md in the project describes case files";
+
 /// The module in `file`, ready to be tried, and its bytes.
 pub(super) fn trial_of(file: &Path) -> Result<(Trial, Vec<u8>), Failure> {
     let source::Source { module, .. } = source::read(file)?;
@@ -40,9 +43,7 @@ pub(super) fn cases_of(file: &Path, about: &Description) -> Result<(CaseFile, Ve
 pub(super) fn case_failure(file: &Path, error: &CaseError) -> Failure {
     let place =
         error.line.map_or_else(|| file.display().to_string(), |line| format!("{}:{line}", file.display()));
-    Failure::usage(format!("{place}: {}", error.reason))
-        .with_code("bad_cases")
-        .help("sdk/policy/CASES.md describes case files")
+    Failure::usage(format!("{place}: {}", error.reason)).with_code("bad_cases").help(CASES_HELP)
 }
 
 pub(super) fn host_failure(fault: HostFault) -> Failure {
