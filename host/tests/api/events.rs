@@ -8,7 +8,7 @@ use dsm_sdk::api::{EntryView, LogEvent};
 use dsm_sdk::client::EventFilter;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The stream as bytes on the wire, without the framing of chunks.
 struct Wire(BufReader<TcpStream>);
@@ -109,7 +109,12 @@ fn a_record_arrives_when_it_has_become_durable() {
     let taken = server.client().take_checkpoint().unwrap();
     let event = live.event();
     assert_eq!((event.position, event.entry), (last + 2, EntryView::Checkpoint(taken)));
-    assert!(never.0.read_line(&mut String::new()).is_err(), "nothing lies behind the last position there is");
+    // Heartbeats may come; nothing lies behind the last position there is.
+    let mut line = String::new();
+    while never.0.read_line(&mut line).is_ok() {
+        assert!(line.trim_end().is_empty() || line.starts_with(':'), "{line}");
+        line.clear();
+    }
 }
 
 #[test]
@@ -120,15 +125,18 @@ fn streams_end_and_idle_connections_close_when_the_node_stops() {
     let mut kept = connect(server.address);
     kept.write_all(b"GET /v1/health HTTP/1.1\r\nhost: dsm\r\n\r\n").unwrap();
     assert!(BufReader::new(&kept).lines().next().unwrap().unwrap().starts_with("HTTP/1.1 200"));
-    let taken = server.stop();
-    assert!(taken < Duration::from_secs(2), "took {taken:?}");
-    let start = Instant::now();
+    server.stop();
     let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut live.0, &mut rest).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(1));
-    assert!(!String::from_utf8_lossy(&rest).contains("data:"));
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(!rest.contains("data:"));
+    assert!(rest.ends_with("0\r\n\r\n"), "it ended in order, and was not cut when the time was up: {rest:?}");
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
-    drop((idle, kept));
+    // Both are closed long before the door's patience with them ends.
+    for mut stream in [idle, kept] {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap();
+    }
 }
 
 #[test]
@@ -153,7 +161,6 @@ fn clients_that_stall_do_not_keep_a_node_from_stopping() {
     let ask = head("POST", "/v1/transitions", &[("content-type", OCTETS), ("content-length", "9000")]);
     silent.write_all(ask.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let taken = server.stop();
-    assert!(taken < Duration::from_secs(6), "took {taken:?}");
+    server.stop();
     drop((deaf, half, silent));
 }
