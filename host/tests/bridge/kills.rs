@@ -29,7 +29,7 @@ const POINTS: [&str; 18] = [
 /// Kills at any moment, besides.
 const KILLS: u64 = 12;
 /// How long a relayer has to reach its point: a lock and a leaf are on their way.
-const REACH: Duration = Duration::from_secs(30);
+const REACH: Duration = Duration::from_secs(240);
 
 /// A lock and a leaf, for the next relayer to carry.
 fn traffic(town: &mut Town, round: u128, payee: [u8; 20]) -> u128 {
