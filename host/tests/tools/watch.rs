@@ -4,14 +4,10 @@ use crate::Desk;
 use crate::program::RunningNode;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// An address where nothing listens.
-fn nowhere() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", free.local_addr().unwrap())
-}
+/// An address where nothing listens, which no other test is given.
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// The worst state of each check, and the commands that mend.
 fn findings(told: &Value) -> BTreeMap<String, (String, Vec<String>)> {
@@ -43,10 +39,11 @@ fn o12_the_doctor_names_what_is_wrong_and_the_command_that_mends_it() {
         found
     };
     let well = doctor("");
-    for check in ["api", "clock", "versions", "standing", "durability", "settings", "key", "lock", "volumes"]
-    {
+    for check in ["api", "clock", "versions", "standing", "durability", "settings", "key", "lock"] {
         assert_eq!(well[check].0, "ok", "{check}: {well:#?}");
     }
+    // How full this machine's disk is, is not what this test is about.
+    assert_ne!(well["volumes"].0, "bad", "{well:#?}");
     assert_eq!((well["backup"].0.as_str(), &well["backup"].1[0][..]), ("warn", "dsm backup create FILE"));
     assert_eq!(well["replication"].0, "warn", "no storage nodes");
 
@@ -65,8 +62,7 @@ fn o12_the_doctor_names_what_is_wrong_and_the_command_that_mends_it() {
     assert_eq!(doctor("")["durability"].0, "bad");
     desk.ok("config set --durability=local");
 
-    let elsewhere = nowhere();
-    assert_eq!(doctor(&format!("--storage {elsewhere}"))["services"].0, "bad");
+    assert_eq!(doctor(&format!("--storage {NOWHERE}"))["services"].0, "bad");
     let packages = data.join("policies");
     std::fs::rename(&packages, data.join("unmounted")).unwrap();
     assert_eq!(doctor("")["volumes"].0, "bad", "a volume that is not mounted");
@@ -79,7 +75,7 @@ fn o12_the_doctor_names_what_is_wrong_and_the_command_that_mends_it() {
     assert!(desk.text("doctor --ports 1").contains("BAD   key"));
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
 
-    let elsewhere = Desk { url: nowhere(), ..desk };
+    let elsewhere = Desk { url: NOWHERE.to_owned(), ..desk };
     let (exit, told) = elsewhere.run("doctor --ports 1");
     let found = findings(&told);
     assert_eq!((exit, found["api"].0.as_str()), (1, "bad"), "{told:#}");
@@ -101,13 +97,12 @@ fn o12_the_inventory_s_exit_code_says_whether_something_critical_fails() {
     let page = desk.text("discover --markdown");
     assert!(page.starts_with("# DSM services\n") && page.contains("| core | http://"), "{page}");
 
-    let silent = nowhere();
     // Nobody stops because Prometheus is down.
-    let found = desk.ok(&format!("discover --prometheus {silent}"));
+    let found = desk.ok(&format!("discover --prometheus {NOWHERE}"));
     assert_eq!(found["services"][1]["state"], "silent");
     assert_eq!(found["dependencies"][0]["to"], "core");
     for (flag, name) in [("storage", "storage "), ("bridge", "bridge")] {
-        let (exit, found) = desk.run(&format!("discover --{flag} {silent}"));
+        let (exit, found) = desk.run(&format!("discover --{flag} {NOWHERE}"));
         assert_eq!((exit, found["services"][1]["state"].as_str()), (1, Some("silent")), "{found:#}");
         assert!(found["services"][1]["name"].as_str().unwrap().starts_with(name));
         assert_eq!(found["critical"].as_array().unwrap().len(), 1);
