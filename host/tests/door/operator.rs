@@ -334,10 +334,15 @@ fn verbs_that_are_given_the_node_s_directory_show_its_key() {
     desk.ok_alone("access key new somebody --data other");
     let node = desk.start("--log-level error --data other", &[]);
     let environment = [("DSM_NODE", node.url.as_str())];
-    assert_ne!(desk.run("status", &environment).0, 0, "somebody has a key: whoever shows none learns nothing");
+    assert_ne!(
+        desk.run("status", &environment).0,
+        0,
+        "somebody has a key: whoever shows none learns nothing"
+    );
     let (_, told) = desk.run("doctor --data other --ports 1", &environment);
     let findings = told["findings"].as_array().unwrap();
-    let state = |check: &str| findings.iter().find(|one| one["check"] == check).map(|one| one["state"].clone());
+    let state =
+        |check: &str| findings.iter().find(|one| one["check"] == check).map(|one| one["state"].clone());
     assert_eq!((state("status"), state("settings")), (None, Some("ok".into())), "{told:#}");
     for line in ["backup create archive --data other", "audit verify --data other"] {
         let (code, value) = desk.run(line, &environment);
