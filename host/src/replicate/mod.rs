@@ -44,7 +44,7 @@ const EVENTS_MAX: usize = 64;
 /// How long a change of the topology may take until the storage nodes have promised it.
 const CHANGE_TIME: Duration = Duration::from_secs(25);
 /// How long one storage node may take to answer for the matrix.
-const MATRIX_TIME: Duration = Duration::from_secs(3);
+const MATRIX_TIME: Duration = Duration::from_secs(10);
 
 /// A storage node that is known by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

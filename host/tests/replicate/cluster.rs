@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Nothing here takes so long; it only keeps a test that hangs from hanging for ever.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a submission waits for a level that it does not reach: a stopped storage node never answers, and the others
+/// have answered by then.
+pub(crate) const SHORTFALL: Duration = Duration::from_secs(10);
 
 /// A storage node that can be stopped and started again at the same address.
 pub(crate) struct Storage {
@@ -113,8 +116,14 @@ impl Cluster {
             Replication::start(&world.node, config).unwrap()
         };
         let cluster = Cluster { storages, replication, world, runtime, folder };
+        cluster.waits(PATIENCE);
         cluster.ready();
         cluster
+    }
+
+    /// From here on submissions wait so long for their level.
+    pub(crate) fn waits(&self, time: Duration) {
+        self.world.node.set_durability(Durability::Local, time);
     }
 
     pub(crate) fn core(&self) -> PathBuf {
@@ -215,6 +224,7 @@ pub(crate) fn open_core(
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     };
+    node.set_durability(Durability::Local, PATIENCE);
     let mut config = replication_config(data);
     change(&mut config);
     let _inside = runtime.enter();

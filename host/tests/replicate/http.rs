@@ -1,6 +1,6 @@
 //! The same over HTTP: levels in a query, the topology's routes, its events and metrics.
 
-use crate::cluster::{Cluster, Storage};
+use crate::cluster::{Cluster, SHORTFALL, Storage};
 use crate::world;
 use dsm_sdk::client::{Client, ClientError};
 use dsm_sdk::receipt::Durability;
@@ -36,6 +36,7 @@ fn levels_travel_in_the_query_and_in_problems() {
     let refused = client.submit_bytes_at(&pay(&cluster), Some(Durability::Replicated(9))).unwrap_err();
     assert_eq!(code(&refused), ("too_few_storage_nodes", 422));
     cluster.stop(1);
+    cluster.waits(SHORTFALL);
     let bytes = pay(&cluster);
     let short = client.submit_bytes_at(&bytes, Some(Durability::Replicated(2))).unwrap_err();
     assert_eq!(code(&short), ("not_replicated", 503));

@@ -1,6 +1,6 @@
 //! What receipts say, and what happens when a level is not reached.
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, SHORTFALL, eventually};
 use crate::world;
 use dsm_abi::Suite;
 use dsm_core::PublicKey;
@@ -59,6 +59,7 @@ fn o4_a_level_not_reached_is_an_error_the_transition_stands_and_asking_again_tel
     // Levels count once both have promised the first epoch.
     cluster.pay(Durability::Replicated(2)).unwrap();
     cluster.stop(1);
+    cluster.waits(SHORTFALL);
     let signed = world::sign(cluster.world.transfer(1), &[&cluster.world.alice]);
     let error = cluster.submit(&signed, Some(Durability::Replicated(2))).unwrap_err();
     let SubmitError::NotReplicated { asked, receipt } = &error else { panic!("{error}") };

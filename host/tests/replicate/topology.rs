@@ -1,6 +1,6 @@
 //! The topology changes while the node writes.
 
-use crate::cluster::{Cluster, PATIENCE, Storage, eventually};
+use crate::cluster::{Cluster, PATIENCE, SHORTFALL, Storage, eventually};
 use dsm_host::replicate::ReplicationError;
 use dsm_sdk::receipt::Durability;
 use std::time::Duration;
@@ -82,6 +82,7 @@ fn o5_a_silent_primary_is_replaced_if_a_majority_answers() {
     let old = cluster.replication.topology().unwrap();
     let primary = cluster.storages.iter().position(|one| Some(one.node) == old.primary).unwrap();
     let since = std::time::Instant::now();
+    cluster.waits(SHORTFALL);
     cluster.stop(primary);
     eventually("another primary", || {
         let now = cluster.replication.topology().unwrap();
@@ -93,6 +94,7 @@ fn o5_a_silent_primary_is_replaced_if_a_majority_answers() {
         assert!(begun.elapsed() < PATIENCE, "{error}");
     }
     println!("failover: {} ms", since.elapsed().as_millis());
+    cluster.waits(PATIENCE);
     cluster.start(primary);
     cluster.caught_up();
     assert_eq!(cluster.pay(Durability::Replicated(3)).unwrap().storage_nodes.len(), 3);
@@ -105,7 +107,9 @@ fn o5_two_members_of_which_the_primary_is_lost_go_on_by_an_operators_word() {
     cluster.caught_up();
     let (primary, replica) = (cluster.storages[0].node, cluster.storages[1].node);
     cluster.stop(0);
+    cluster.waits(SHORTFALL);
     assert_eq!(cluster.pay(Durability::Primary).unwrap_err().code(), "not_replicated");
+    cluster.waits(PATIENCE);
     let remove = |force| cluster.runtime.block_on(cluster.replication.remove(primary, force));
     assert_eq!(remove(false).unwrap_err().code(), "topology_refused");
     let changed = remove(true).unwrap();
