@@ -1,7 +1,7 @@
 //! Random sequences of operations against what must always hold. The same seed gives the same sequences everywhere;
 //! a sequence that breaks something is made as short as it can be and given back as steps that people can read.
 
-use super::model::{HOLD_KINDS, Member, Model, Play, Stepped};
+use super::model::{CANCEL, HOLD_KINDS, Member, Model, Play, SCHEDULE, Stepped};
 use dsm_abi::{EvidenceKind, ValueType};
 use dsm_sdk::cases::{
     AttestationText, CaseFile, Condition, CredentialText, EvidenceText, FuzzText, InvariantText, LegText,
@@ -56,6 +56,7 @@ struct Invariant {
 enum Rule {
     Holds(Condition),
     NeverFalls(Condition),
+    NeverRises { what: Condition, beyond: Condition },
 }
 
 /// Makes sequences for one model.
@@ -68,7 +69,7 @@ pub struct Fuzzer<'a> {
     digest_names: Vec<String>,
 }
 
-/// The values of what never falls, by invariant and account.
+/// The values of what never falls or rises, by invariant and account.
 type Levels = BTreeMap<(usize, usize), i128>;
 
 impl<'a> Fuzzer<'a> {
@@ -94,6 +95,9 @@ impl<'a> Fuzzer<'a> {
                     _ => {}
                 }
             }
+        }
+        if model.upgrades().is_some_and(|upgrades| upgrades.by_itself) {
+            digest_names.push("policy".into());
         }
         let given = file.sequences().map(|(_, sequence)| sequence.clone()).collect();
         Ok(Fuzzer { model, plan, invariants, given, token_names, digest_names })
@@ -222,6 +226,18 @@ impl<'a> Fuzzer<'a> {
                             return Ok(Some((invariant.name.clone(), format!("{before} fell to {now}{of}"))));
                         }
                     }
+                    Rule::NeverRises { what, beyond } => {
+                        let Some(now) = self.model.value(play, what, member).map_err(wrong)? else {
+                            continue;
+                        };
+                        // What is beyond already, because the limit fell below it, may stay where it is.
+                        let rose = levels.insert((at, who), now).is_none_or(|before| before < now);
+                        let limit = self.model.value(play, beyond, member).map_err(wrong)?;
+                        if let Some(limit) = limit.filter(|limit| rose && *limit < now) {
+                            let came = format!("it rose to {now}, beyond {limit}{of}");
+                            return Ok(Some((invariant.name.clone(), came)));
+                        }
+                    }
                 }
             }
         }
@@ -276,6 +292,9 @@ impl<'a> Fuzzer<'a> {
     }
 
     fn step(&self, play: &Play, random: &mut Random) -> StepText {
+        if let Some(step) = self.succession(play, random) {
+            return step;
+        }
         let about = self.model.about();
         let mut legs = vec![self.leg(play, random)];
         if random.one_in(5) {
@@ -317,6 +336,43 @@ impl<'a> Fuzzer<'a> {
         }
     }
 
+    /// Now and then a step towards an upgrade, if there may be any: it is scheduled, taken back, put in force when it
+    /// is due, or tried out of turn.
+    fn succession(&self, play: &Play, random: &mut Random) -> Option<StepText> {
+        let upgrades = self.model.upgrades().filter(|_| random.one_in(5))?;
+        let (due_in_ms, turn) = (self.model.due_in_ms(play), random.below(8));
+        let act = match due_in_ms {
+            _ if turn == 0 => "upgrade",
+            Some(_) if turn == 1 && !upgrades.by_itself => CANCEL,
+            Some(_) => "upgrade",
+            None if !upgrades.by_itself => SCHEDULE,
+            // Nobody but the policy's own methods can make one wait.
+            None => return None,
+        };
+        let wait = due_in_ms.filter(|_| act == "upgrade" && turn > 1).unwrap_or_default().max(1);
+        let leg = LegText {
+            by: Some(self.member(random).name.clone()),
+            act: Some(act.into()),
+            params: (act == SCHEDULE).then(|| Toml::Table(self.other_params(play, random))),
+            ..LegText::default()
+        };
+        Some(StepText { wait: Some(format!("{wait}ms")), legs: Some(vec![leg]), ..StepText::default() })
+    }
+
+    /// Parameters for a successor, where they differ from the start's.
+    fn other_params(&self, play: &Play, random: &mut Random) -> Table {
+        let given = self.model.upgrades().map(|upgrades| upgrades.params.as_slice()).unwrap_or_default();
+        if random.one_in(8) {
+            return Table::new();
+        }
+        if let Some(stated) = random.pick(given) {
+            return stated.clone();
+        }
+        let Some(param) = random.pick(&self.model.about().params) else { return Table::new() };
+        let value = self.value(param.value_type, play, self.member(random), random);
+        Table::from_iter([(param.name.clone(), value)])
+    }
+
     /// A step that was accepted before, with something else in it.
     fn changed(&self, mut step: StepText, play: &Play, random: &mut Random) -> StepText {
         let actor = self.member(random);
@@ -330,6 +386,9 @@ impl<'a> Fuzzer<'a> {
             }
             if leg.to.is_some() && random.one_in(4) {
                 leg.to = Some(self.member(random).name.clone());
+            }
+            if leg.params.is_some() && random.one_in(2) {
+                leg.params = Some(Toml::Table(self.other_params(play, random)));
             }
             let method = about.methods.iter().find(|one| Some(&one.name) == leg.method.as_ref());
             let (Some(method), Some(Toml::Table(args))) = (method, &mut leg.args) else { continue };
@@ -465,6 +524,11 @@ impl<'a> Fuzzer<'a> {
             ValueType::U128 if random.one_in(12) => Toml::Integer(0),
             ValueType::U128 => self.amount(play, actor, random),
             ValueType::Text => text(random),
+            ValueType::Bytes if self.schedules_itself() && random.one_in(2) => {
+                let params = self.model.params_with(Some(&self.other_params(play, random)));
+                let piece = Table::from_iter([("params".into(), Toml::Table(params.unwrap_or_default()))]);
+                Toml::Array(vec![Toml::Table(piece)])
+            }
             ValueType::Bytes => {
                 let given = self.plan.bytes.clone().unwrap_or_default();
                 random.pick(&given).cloned().unwrap_or_else(|| Toml::String("00ff".into()))
@@ -485,6 +549,10 @@ impl<'a> Fuzzer<'a> {
             ValueType::Keys => Toml::Array((0..random.below(4)).map(|_| key(random)).collect()),
             ValueType::Texts => Toml::Array((0..random.below(4)).map(|_| text(random)).collect()),
         }
+    }
+
+    fn schedules_itself(&self) -> bool {
+        self.model.upgrades().is_some_and(|upgrades| upgrades.by_itself)
     }
 
     fn number(&self, random: &mut Random) -> Toml {
@@ -578,10 +646,13 @@ fn invariant(text: &InvariantText) -> Result<Invariant, String> {
         Some(other) => return Err(format!("{name:?} is for {other:?}: only \"account\" is known")),
     };
     let read = |condition: &String| Condition::read(condition).map_err(|error| format!("{name:?}: {error}"));
-    let rule = match (&text.holds, &text.never_falls) {
-        (Some(condition), None) => Rule::Holds(read(condition)?),
-        (None, Some(condition)) => Rule::NeverFalls(read(condition)?),
-        _ => return Err(format!("{name:?} has either holds or never_falls")),
+    let rule = match (&text.holds, &text.never_falls, &text.never_rises, &text.beyond) {
+        (Some(condition), None, None, None) => Rule::Holds(read(condition)?),
+        (None, Some(condition), None, None) => Rule::NeverFalls(read(condition)?),
+        (None, None, Some(what), Some(beyond)) => {
+            Rule::NeverRises { what: read(what)?, beyond: read(beyond)? }
+        }
+        _ => return Err(format!("{name:?} has either holds or never_falls, or never_rises with beyond")),
     };
     Ok(Invariant { name, each, rule })
 }

@@ -4,15 +4,17 @@
 use super::run::Trial;
 use crate::engine::{Fault, HostFault, State};
 use dsm_abi::{
-    AccountId, Answer, Description, Digest, Evidence, EvidenceKind, HoldId, Input, KeyId, Leg, PolicyId,
-    SignatureError, StateId, StateMap, Suite, TokenId, Value, Verdict, VerifySignature, encode,
+    ABI_VERSION, AccountId, Action, Answer, Description, Digest, Effect, Evidence, EvidenceKind, HoldId,
+    Input, KeyId, Leg, PolicyId, SignatureError, StateId, StateMap, Suite, TokenId, Value, Verdict,
+    VerifySignature, encode,
 };
 use dsm_core::{
     Genesis, Judge, Judgement, KeyEntry, KeySet, Ledger, NetworkGenesis, NoVerdict, Operation, OperationKind,
-    PublicKey, Refusal, Signature, SignedTransition, StateSpace, TokenTerms, Transition,
+    PublicKey, Refusal, Signature, SignedTransition, StateSpace, TokenTerms, Transition, UpgradeTerms,
 };
 use dsm_sdk::cases::{
-    Came, CaseFile, CaseText, Condition, FuzzText, LegText, Names, Resolver, StepText, Toml, World,
+    Came, CaseFile, CaseText, Condition, FuzzText, LegText, Names, Resolver, StepText, Table, Toml,
+    UpgradesText, World,
 };
 use dsm_sdk::draft::NewToken;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,85 @@ pub(super) struct Member {
     pub(super) keys: Vec<(String, u8)>,
 }
 
+/// The policy under trial.
+const POLICY: PolicyId = PolicyId([0xb0; 32]);
+/// Its position in the token's list.
+const INDEX: u8 = 0;
+/// A policy beside it that lets anybody schedule its upgrades and take them back, and refuses nothing: whether an
+/// upgrade is bearable is then for the policy under trial alone to say.
+const RULER: PolicyId = PolicyId([0xb1; 32]);
+/// The ruler's position.
+const RULER_INDEX: u8 = 1;
+/// The steps, and the ruler's methods, that do so.
+pub(super) const SCHEDULE: &str = "schedule_upgrade";
+pub(super) const CANCEL: &str = "cancel_upgrade";
+
+/// How the policy may succeed itself.
+#[derive(Debug, Clone)]
+pub(super) struct Upgrades {
+    /// Whether the policy schedules by its own methods, and not the ruler.
+    pub(super) by_itself: bool,
+    delay_ms: u64,
+    /// What to try in place of the start's parameters; whatever comes if empty.
+    pub(super) params: Vec<Table>,
+}
+
+impl Upgrades {
+    fn read(written: &UpgradesText, resolver: &Resolver<'_>) -> Result<Upgrades, String> {
+        let by_itself = match written.by.as_deref() {
+            Some("itself") => true,
+            None | Some("ruler") => false,
+            Some(other) => return Err(format!("{other:?} rules no upgrades: write itself or ruler")),
+        };
+        let delay_ms = resolver.span(written.delay.as_deref().unwrap_or("1h"))?;
+        Ok(Upgrades { by_itself, delay_ms, params: tables(written.params.iter().flatten())? })
+    }
+
+    fn terms(&self) -> UpgradeTerms {
+        UpgradeTerms { by: if self.by_itself { INDEX } else { RULER_INDEX }, delay_ms: self.delay_ms }
+    }
+}
+
+fn tables<'t>(written: impl Iterator<Item = &'t Toml>) -> Result<Vec<Table>, String> {
+    let table = |one: &Toml| one.as_table().cloned().ok_or("params: write tables by name".to_owned());
+    written.map(table).collect()
+}
+
+fn ruler() -> Description {
+    Description {
+        abi: ABI_VERSION,
+        name: "ruler".into(),
+        version: "1.0.0".into(),
+        summary: String::new(),
+        params: Vec::new(),
+        methods: Vec::new(),
+        queries: Vec::new(),
+        denials: Vec::new(),
+        evidence: Vec::new(),
+        foreign_reads: Vec::new(),
+    }
+}
+
+/// What the ruler says.
+fn rule(input: &Input, delay_ms: u64) -> Vec<Effect> {
+    let Some(Leg { action: Action::Invoke { policy_index: RULER_INDEX, method, args }, .. }) =
+        input.legs.get(usize::from(input.leg))
+    else {
+        return Vec::new();
+    };
+    match (method.as_str(), args.as_slice()) {
+        (SCHEDULE, [Value::Bytes(params)]) => dsm_abi::decode(params, params.len()).map_or_else(
+            |_| Vec::new(),
+            |params| {
+                let due_ms = input.time_ms.saturating_add(delay_ms);
+                vec![Effect::ScheduleUpgrade { policy_index: INDEX, policy: POLICY, params, due_ms }]
+            },
+        ),
+        (CANCEL, []) => vec![Effect::CancelUpgrade { policy_index: INDEX }],
+        _ => Vec::new(),
+    }
+}
+
 /// The world.
 pub struct Model<'a> {
     trial: &'a Trial,
@@ -49,8 +130,7 @@ pub struct Model<'a> {
     start_ms: u64,
     pub(super) members: Vec<Member>,
     token: TokenId,
-    policy: PolicyId,
-    params: Vec<Value>,
+    upgrades: Option<Upgrades>,
     foreign: Vec<StateMap>,
     base: Standing,
 }
@@ -90,17 +170,24 @@ struct Asking<'m> {
 
 impl Judge for Asking<'_> {
     fn describe(&self, policy: &PolicyId) -> Option<(Digest, KeyId, Arc<Description>)> {
-        (*policy == self.model.policy)
-            .then(|| (Digest::default(), KeyId::default(), Arc::clone(&self.model.about)))
+        let about = match *policy {
+            POLICY => Arc::clone(&self.model.about),
+            RULER => Arc::new(ruler()),
+            _ => return None,
+        };
+        Some((Digest::default(), KeyId::default(), about))
     }
 
     fn judge(
         &mut self,
-        _: &PolicyId,
+        policy: &PolicyId,
         input: &Input,
         state: &Arc<StateSpace>,
         foreign: &[Arc<StateSpace>],
     ) -> Result<Judgement, NoVerdict> {
+        if let (RULER, Some(upgrades)) = (*policy, &self.model.upgrades) {
+            return Ok(Judgement::Accept(rule(input, upgrades.delay_ms)));
+        }
         let mut input = input.clone();
         input.legs.extend(self.siblings.iter().cloned());
         let shown = self.evidence.iter().filter(|one| self.model.about.evidence.contains(&kind_of(one)));
@@ -153,19 +240,28 @@ impl<'a> Model<'a> {
             Some(name) => members.iter().find(|one| one.name == *name).ok_or("the issuer is no account")?,
             None => members.first().ok_or("[fuzz].accounts is empty")?,
         };
-        let policy = PolicyId([0xb0; 32]);
+        let upgrades = {
+            let resolver = Resolver::new(&about, &names, &CaseText::default())?;
+            let read = fuzz.upgrades.as_ref().map(|written| Upgrades::read(written, &resolver));
+            read.transpose().map_err(|error| format!("upgrades: {error}"))?
+        };
+        if upgrades.is_some() {
+            names.bind_policy("policy", POLICY);
+        }
+        let ruled = upgrades.as_ref().is_some_and(|upgrades| !upgrades.by_itself);
+        let policies = if ruled { vec![POLICY, RULER] } else { vec![POLICY] };
         let cap = fuzz.cap.as_ref();
         let empty = CaseText::default();
         let mut terms = TokenTerms {
             issuer: issuer.account,
-            policies: vec![policy],
-            params: vec![Vec::new()],
+            params: vec![Vec::new(); policies.len()],
+            policies: policies.clone(),
             name: "Trial".into(),
             symbol: "TRIAL".into(),
             decimals: start.token.as_ref().and_then(|token| token.decimals).unwrap_or(2),
             cap: cap.map(|cap| Resolver::new(&about, &names, &empty)?.amount(cap)).transpose()?,
             salt: [0; 32],
-            upgrades: None,
+            upgrades: upgrades.as_ref().map(Upgrades::terms),
         };
         let token = terms.token();
         names.bind_token("token", token);
@@ -178,19 +274,29 @@ impl<'a> Model<'a> {
             let foreign = resolver.case(&start, &query).map(|case| case.foreign)?;
             (params.map_err(|error| format!("params: {error}"))?, foreign)
         };
-        terms.params = vec![params.clone()];
+        terms.params[usize::from(INDEX)] = params;
         let foreign = if start.foreign.is_some() { foreign } else { Vec::new() };
         let base = Standing { ledger, time_ms: start_ms, used: BTreeSet::new(), serial: 0 };
         let mut model =
-            Model { trial, about, names, start, start_ms, members, token, policy, params, foreign, base };
+            Model { trial, about, names, start, start_ms, members, token, upgrades, foreign, base };
+        for params in model.upgrades.iter().flat_map(|upgrades| &upgrades.params) {
+            let params = Toml::Table(model.params_with(Some(params))?);
+            model
+                .resolver(start_ms)?
+                .params(&params)
+                .map_err(|error| format!("upgrades: params: {error}"))?;
+        }
         let mut play = model.play();
         for (member, genesis) in model.members.iter().zip(geneses) {
             let kind = OperationKind::CreateAccount { genesis };
             model.founds(&mut play, member, kind)?;
         }
         let issuer = model.member(issuer_name(&fuzz, &model.members))?.clone();
-        let publish = OperationKind::Publish { policy, module: Digest::default(), author: KeyId::default() };
-        model.founds(&mut play, &issuer, publish)?;
+        for policy in policies {
+            let publish =
+                OperationKind::Publish { policy, module: Digest::default(), author: KeyId::default() };
+            model.founds(&mut play, &issuer, publish)?;
+        }
         model.founds(&mut play, &issuer, NewToken { terms }.operation())?;
         for (number, step) in fuzz.setup.iter().flatten().enumerate() {
             match model.step(&mut play, step)? {
@@ -205,6 +311,32 @@ impl<'a> Model<'a> {
     /// What the policy says of itself.
     pub(super) fn about(&self) -> &Description {
         &self.about
+    }
+
+    /// How the policy may succeed itself, if the file lets it.
+    pub(super) fn upgrades(&self) -> Option<&Upgrades> {
+        self.upgrades.as_ref()
+    }
+
+    /// How long until the upgrade that waits is due, in ms, if one waits.
+    pub(super) fn due_in_ms(&self, play: &Play) -> Option<u64> {
+        let waits = play.world.ledger.token(&self.token)?.upgrades().get(&INDEX)?;
+        Some(waits.due_ms.saturating_sub(play.world.time_ms))
+    }
+
+    /// The start's parameters by name, with those of `changed` in their place.
+    pub(super) fn params_with(&self, changed: Option<&Table>) -> Result<Table, String> {
+        let mut params = match &self.start.params {
+            None => Table::new(),
+            Some(Toml::Table(named)) => named.clone(),
+            Some(Toml::Array(list)) => {
+                let names = self.about.params.iter().map(|param| param.name.clone());
+                names.zip(list.iter().cloned()).collect()
+            }
+            Some(_) => return Err("params: write a table by name, or a list".into()),
+        };
+        params.extend(changed.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+        Ok(params)
     }
 
     /// A run from the start.
@@ -316,6 +448,27 @@ impl<'a> Model<'a> {
             let picked = waiting.get(pick % waiting.len().max(1));
             return Ok(picked.map(|credit| OperationKind::Claim { credit: credit.id }));
         }
+        if act == "upgrade" {
+            return Ok(Some(OperationKind::Upgrade { token, policy_index: INDEX }));
+        }
+        if act == SCHEDULE || act == CANCEL {
+            if !self.upgrades.as_ref().is_some_and(|upgrades| !upgrades.by_itself) {
+                return Err(format!("{act:?} is for sequences whose upgrades a ruler schedules"));
+            }
+            let args = if act == SCHEDULE {
+                let changed = tables(leg.params.iter())?;
+                let params = resolver.params(&Toml::Table(self.params_with(changed.first())?))?;
+                vec![Value::Bytes(encode(&params))]
+            } else {
+                Vec::new()
+            };
+            return Ok(Some(OperationKind::Invoke {
+                token,
+                policy_index: RULER_INDEX,
+                method: act.into(),
+                args,
+            }));
+        }
         if act == "release" || act == "execute" {
             let live = self.live_holds(play);
             let picked = live.get(pick % live.len().max(1)).copied();
@@ -324,7 +477,6 @@ impl<'a> Model<'a> {
                 _ => OperationKind::Execute { hold },
             }));
         }
-        use dsm_abi::Action;
         Ok(Some(match resolver.leg(&LegText { token: None, ..leg.clone() }, 0)?.action {
             Action::Mint { to, amount } => OperationKind::Mint { token, to, amount },
             Action::Burn { amount } => OperationKind::Burn { token, amount },
@@ -539,9 +691,11 @@ impl World for Scene<'_> {
     fn name(&self, name: &str) -> Result<i128, String> {
         let (model, ledger) = (self.model, &self.play.world.ledger);
         if let Some(param) = name.strip_prefix("param.") {
+            // Those in force, which an upgrade may have changed.
+            let bound = ledger.token(&model.token).and_then(|token| token.bound().get(usize::from(INDEX)));
+            let params = &bound.ok_or("the token is gone")?.params;
             let at = model.about.params.iter().position(|one| one.name == param);
-            let value =
-                at.and_then(|at| model.params.get(at)).ok_or_else(|| format!("no parameter {param:?}"))?;
+            let value = at.and_then(|at| params.get(at)).ok_or_else(|| format!("no parameter {param:?}"))?;
             return number(value).ok_or_else(|| format!("parameter {param} is no number"));
         }
         let totals = ledger.totals(&model.token);
@@ -586,8 +740,9 @@ impl World for Scene<'_> {
             }
         };
         let args = described.args.iter().zip(args).map(value).collect::<Result<Vec<_>, _>>()?;
-        let call =
-            ledger.view_call(&model.token, 0, query.to_owned(), args).map_err(|error| error.to_string())?;
+        let call = ledger
+            .view_call(&model.token, INDEX, query.to_owned(), args)
+            .map_err(|error| error.to_string())?;
         let mut input = call.input;
         input.time_ms = time_ms;
         let own: State = call.state as State;
@@ -633,6 +788,9 @@ fn number(value: &Value) -> Option<i128> {
         Value::U64(value) => Some(i128::from(*value)),
         Value::U128(value) => Some(clip(*value)),
         Value::I128(value) => Some(*value),
+        Value::Accounts(list) => Some(clip(list.len() as u128)),
+        Value::Keys(list) => Some(clip(list.len() as u128)),
+        Value::Texts(list) => Some(clip(list.len() as u128)),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ pub use read::{Names, Resolver};
 pub use text::{
     AttestationText, BalanceText, CaseText, CredentialText, EffectText, EntryText, EvidenceText, FuzzText,
     HoldText, InvariantText, LegText, LockText, ObservationText, PartyText, PreimageText, RoundText,
-    SequenceText, SignerText, StepText, TokenText,
+    SequenceText, SignerText, StepText, TokenText, UpgradesText,
 };
 pub use toml::{Table, Value as Toml};
 pub use write::{write_cases, write_sequence};

@@ -56,6 +56,12 @@ impl Names {
         self.of_kind.insert(("token", name.to_owned()), id.0);
     }
 
+    /// Gives `name` this id where a policy is meant, and where a digest is: methods take policies as digests.
+    pub fn bind_policy(&mut self, name: &str, id: PolicyId) {
+        self.of_kind.insert(("policy", name.to_owned()), id.0);
+        self.of_kind.insert(("digest", name.to_owned()), id.0);
+    }
+
     fn id(&self, kind: &'static str, text: &str) -> Result<[u8; 32], String> {
         if let Some(id) = self.of_kind.get(&(kind, text.to_owned())).or_else(|| self.bound.get(text)) {
             return Ok(*id);
@@ -516,6 +522,7 @@ impl<'a> Resolver<'a> {
             "token" => self.token(text()?)?.0.to_vec(),
             "digest" => self.digest(text()?)?.0.to_vec(),
             "hold" => self.hold_id(text()?)?.0.to_vec(),
+            "params" => encode(&self.params(written)?),
             _ => return Err(format!("{word:?} is no piece of bytes")),
         })
     }
@@ -845,6 +852,7 @@ impl Unused<'_> {
             ("args", leg.args.is_some()),
             ("index", leg.index.is_some()),
             ("pick", leg.pick.is_some()),
+            ("params", leg.params.is_some()),
         ];
         match rows.iter().find(|(name, stated)| *stated && !used.contains(name)) {
             Some((name, _)) => Err(format!("{} has no {name}", leg.act.as_deref().unwrap_or_default())),

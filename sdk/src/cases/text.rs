@@ -195,6 +195,8 @@ written! {
         index: u8,
         /// In a sequence: which of the waiting credits or live holds.
         pick: u64,
+        /// In a sequence: what an upgrade that is scheduled has in place of the start's parameters, by name.
+        params: Value,
     }
 
     /// An effect.
@@ -391,6 +393,18 @@ written! {
         evidence: Vec<EvidenceText>,
         /// Steps that come first and must be accepted.
         setup: Vec<StepText>,
+        /// How the policy may succeed itself; never if absent.
+        upgrades: UpgradesText,
+    }
+
+    /// How the policy of a sequence's token may succeed itself.
+    struct UpgradesText {
+        /// `itself`: by its own methods; `ruler`, if absent: at anybody's word.
+        by: String,
+        /// The least delay that the token's terms name; an hour if absent.
+        delay: String,
+        /// Tables of parameters to try in place of the start's; one at random if absent.
+        params: Vec<Value>,
     }
 
     /// Steps that an invariant broke at, or is to be tried at.
@@ -424,5 +438,9 @@ written! {
         holds: String,
         /// A number that no accepted step makes smaller.
         never_falls: String,
+        /// A number that no accepted step makes greater than `beyond`.
+        never_rises: String,
+        /// The number beyond which it never rises.
+        beyond: String,
     }
 }
