@@ -464,6 +464,17 @@ fn exit_codes_and_words_without_a_node() {
     shell.fails("account show nobody", 1, "unknown_account_name");
     shell.fails("key new Alice", 2, "usage");
     shell.fails("fly", 2, "usage");
+    for wrong in ["nowhere", "127.0.0.1", "127.0.0.1:99999"] {
+        let rows = [
+            format!("node --listen {wrong} --p2p none"),
+            format!("node --listen 127.0.0.1:0 --p2p {wrong}"),
+            format!("demo --listen {wrong}"),
+            format!("config set --offline --listen {wrong}"),
+            format!("config set --offline --p2p {wrong}"),
+        ];
+        rows.iter().for_each(|line| drop(shell.fails(line, 2, "usage")));
+        assert!(!shell.path("data").exists(), "nothing was opened and nothing kept");
+    }
     shell.fails("token mint", 2, "usage");
     assert!(shell.ok("completions bash")["script"].as_str().unwrap().contains("_dsm"));
     assert!(shell.text("completions zsh").starts_with("#compdef dsm"));
