@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use dsm_abi::{Action, Call, Description, Effect, PolicyId};
+use dsm_abi::{
+    AccountId, Action, Answer, Call, Denial, DenialCode, Description, Effect, Field, Method, NetworkId,
+    Parameter, PolicyId, TokenId, TokenView, ValueType, Verdict, encode,
+};
 use dsm_host::engine::{State, mutants};
 use dsm_host::trial::{Fuzzer, Model, Trial, flame_graph, mutate, shares};
-use dsm_policy::Policy;
 use dsm_policy::bench::START_MS;
+use dsm_policy::{Policy, Refused};
 use dsm_sdk::cases::{Case, CaseFile, Expectation, Names, uncovered, write_cases, write_sequence};
 use dsm_sdk::package::policy_cid;
 use serde_json::Value;
@@ -115,11 +118,18 @@ fn upgrades_are_written_in_words() {
     }
 }
 
+/// The standard policies that can take another's place.
+const SUCCESSORS: [&str; 4] = ["cash", "credential-gate", "fungible", "governance"];
+
 #[test]
 fn no_standard_policy_breaks_what_it_promises() {
     for Standard { name, .. } in standards() {
         let trial = Trial::new(&wasm(name)).unwrap();
-        let file = CaseFile::read(&invariants(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let succeeds = SUCCESSORS.contains(&name);
+        // The others are asked, too, and must refuse whatever they hold.
+        let upgrades = if succeeds { "" } else { "\n[fuzz.upgrades]\n" };
+        let file = CaseFile::read(&(invariants(name) + upgrades));
+        let file = file.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(file.invariants().count() > 0, "{name} promises nothing");
         let model = Model::new(&trial, &file).unwrap_or_else(|error| panic!("{name}: {error}"));
         let fuzzer = Fuzzer::new(model, &file).unwrap();
@@ -132,6 +142,16 @@ fn no_standard_policy_breaks_what_it_promises() {
         let broken = report.broken.map(|broken| format!("{broken:?}\n{}", write_sequence(&broken.sequence)));
         assert_eq!(broken, None, "{name}");
         assert!(report.accepted >= 15, "{name}: nothing happens: {:?} {:?}", report.happened, report.denied);
+        assert!(report.happened.contains_key("schedule_upgrade"), "{name}: {:?}", report.happened);
+        let upgraded = report.happened.contains_key("upgrade");
+        let refused = report.denied.contains_key(&(Refused::UnsupportedAction as u16));
+        assert_eq!(
+            (upgraded, refused),
+            (succeeds, !succeeds),
+            "{name}: {:?} {:?}",
+            report.happened,
+            report.denied
+        );
     }
 }
 
@@ -140,7 +160,11 @@ fn a_broken_promise_is_found_made_short_and_shown_again() {
     let trial = Trial::new(&wasm("cash")).unwrap();
     let promise = "\n[[invariant]]\nname = \"nobody pays more than seven\"\nfor = \"account\"\n\
                    holds = \"outflow(account).paid <= 7\"\n";
-    let source = invariants("cash") + promise;
+    // Without the sequences that it states: a random one has to find it.
+    let stated = invariants("cash");
+    let (before, _) = stated.split_once("[[sequence]]").unwrap();
+    let (_, after) = stated.split_once("[[invariant]]").unwrap();
+    let source = format!("{before}[[invariant]]{after}{promise}");
     let find = |source: &str, seed: u64| {
         let file = CaseFile::read(source).unwrap();
         let fuzzer = Fuzzer::new(Model::new(&trial, &file).unwrap(), &file).unwrap();
@@ -163,6 +187,149 @@ fn a_broken_promise_is_found_made_short_and_shown_again() {
     assert_eq!(again.invariant, broken.invariant);
 }
 
+/// A module in WAT that describes itself by bytes that stand in its data; `evaluate` and `view` are bodies.
+fn raw(about: &Description, imports: &str, data: &str, evaluate: &str, view: &str) -> Vec<u8> {
+    let description = dsm_abi::encode(about);
+    let text = format!(
+        "(module {imports} (memory (export \"memory\") 1 1) (data (i32.const 16) \"{}\") {data}
+           (func (export \"dsm_buf\") (param i32) (result i32) i32.const {BUFFER})
+           (func (export \"dsm_evaluate\") (param i32) (result i64) {evaluate})
+           (func (export \"dsm_view\") (param i32) (result i64) {view})
+           (func (export \"dsm_describe\") (result i64) i64.const {}))",
+        escaped(&description),
+        (16_u64 << 32) | description.len() as u64
+    );
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Where a module of [`raw`] takes its input.
+const BUFFER: usize = 8_192;
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+fn described(name: &str) -> Description {
+    Description {
+        abi: dsm_abi::ABI_VERSION,
+        name: name.into(),
+        version: "1.0.0".into(),
+        summary: String::new(),
+        params: vec![],
+        methods: vec![],
+        queries: vec![],
+        denials: vec![],
+        evidence: vec![],
+        foreign_reads: vec![],
+    }
+}
+
+/// A policy with a parameter that nobody looks at, and a mark that its only method sets and a query tells. What it
+/// says as the successor of itself is for the test to choose: a verdict, or a trap.
+fn marked(succession: Option<Verdict>) -> Vec<u8> {
+    let limit = Parameter { name: "limit".into(), value_type: ValueType::U64, doc: String::new() };
+    let method = Method { name: "mark".into(), args: vec![], doc: String::new() };
+    let about = Description {
+        params: vec![limit],
+        methods: vec![method.clone()],
+        queries: vec![method],
+        denials: vec![DenialCode { code: 100, name: "never".into(), text: String::new() }],
+        ..described("marked")
+    };
+    let mark = Verdict::Accept(vec![Effect::SetState { key: b"m".to_vec(), value: vec![1] }]);
+    let answer =
+        |set: u64| Answer::Fields(vec![Field { name: "set".into(), value: dsm_abi::Value::U64(set) }]);
+    let mut data = String::new();
+    let mut place = 2_048_u64;
+    let mut result = |bytes: &[u8]| {
+        data.push_str(&format!("(data (i32.const {place}) \"{}\")", escaped(bytes)));
+        let packed = (place << 32) | bytes.len() as u64;
+        place += 256;
+        format!("(i64.const {packed})")
+    };
+    let (accepts, marks) = (result(&encode(&Verdict::Accept(vec![]))), result(&encode(&mark)));
+    let (unset, set) = (result(&encode(&answer(0))), result(&encode(&answer(1))));
+    let succeeds = succession.map_or_else(|| "(unreachable)".into(), |verdict| result(&encode(&verdict)));
+    data.push_str("(data (i32.const 4096) \"m\")");
+    // Where the first leg's action stands in an input whose token has no cap: its tag, then for both the position.
+    let token = TokenView {
+        id: TokenId::default(),
+        height: 0,
+        issuer: AccountId::default(),
+        supply: 0,
+        cap: None,
+        decimals: 0,
+    };
+    let head = encode(&(0_u8, 0_u8, 0_u8, 0_u64, NetworkId::default(), token, 0_u32));
+    let at = BUFFER + head.len() + encode(&(TokenId::default(), AccountId::default())).len();
+    let tag = |action: &Action| encode(action)[0];
+    let invoke = tag(&Action::Invoke { policy_index: 0, method: String::new(), args: vec![] });
+    let upgrade = tag(&Action::Upgrade { policy_index: 0, from: PolicyId::default() });
+    let byte = |at: usize| format!("(i32.load8_u (i32.const {at}))");
+    let (action, position) = (byte(at), byte(at + 1));
+    let evaluate = format!(
+        "(if (i32.eq {action} (i32.const {upgrade})) (then (return {succeeds})))
+         (if (i32.and (i32.eq {action} (i32.const {invoke})) (i32.eqz {position})) (then (return {marks})))
+         {accepts}"
+    );
+    let get = "(call $get (i32.const 4096) (i32.const 1) (i32.const 4100) (i32.const 8))";
+    let view = format!("(if (i32.lt_s {get} (i32.const 0)) (then (return {unset}))) {set}");
+    let imports = "(import \"dsm1\" \"state_get\" (func $get (param i32 i32 i32 i32) (result i32)))";
+    raw(&about, imports, &data, &evaluate, &view)
+}
+
+const MARKED: &str = "format = 1\n[start]\nparams = { limit = 5 }\n\
+    [fuzz]\naccounts = { alice = [\"alice-1\"], bob = [\"bob-1\"] }\n\
+    [[invariant]]\nname = \"a mark stays\"\nnever_falls = \"mark().set\"\n\
+    [[invariant]]\nname = \"there is a limit\"\nholds = \"param.limit >= 1\"\n";
+
+/// Sequences used to have one policy for good: a successor that lost what it found was never noticed.
+#[test]
+fn a_successor_that_breaks_a_promise_is_found_made_short_and_shown_again() {
+    let loses = Verdict::Accept(vec![Effect::DeleteState { key: b"m".to_vec() }]);
+    let mints = Verdict::Accept(vec![Effect::Mint { to: AccountId([7; 32]), amount: 1 }]);
+    let denial = Denial { code: 100, reason: String::new(), field: String::new(), hint: String::new() };
+    let accepts = || Some(Verdict::Accept(vec![]));
+    let rows = [
+        (accepts(), "{ limit = 7 }", None),
+        (Some(Verdict::Reject(denial)), "{ limit = 0 }", None),
+        (Some(mints), "{ limit = 0 }", None),
+        (
+            Some(loses),
+            "{ limit = 7 }",
+            Some(("a mark stays", &["mark", "schedule_upgrade", "upgrade"] as &[_])),
+        ),
+        (accepts(), "{ limit = 0 }", Some(("there is a limit", &["schedule_upgrade", "upgrade"]))),
+        (None, "{ limit = 7 }", Some(("the policy never faults", &["schedule_upgrade", "upgrade"]))),
+    ];
+    for (row, (succession, params, expected)) in rows.into_iter().enumerate() {
+        let upgraded = succession == accepts();
+        let trial = Trial::new(&marked(succession)).unwrap_or_else(|error| panic!("{row}: {error}"));
+        let source = format!("{MARKED}[fuzz.upgrades]\nparams = [{params}]\n");
+        let find = |source: &str, sequences: u64| {
+            let file = CaseFile::read(source).unwrap();
+            let fuzzer = Fuzzer::new(Model::new(&trial, &file).unwrap(), &file).unwrap();
+            fuzzer.run(5, |report| report.sequences < sequences).unwrap()
+        };
+        let report = find(&source, 30);
+        assert_eq!(find(&source, 30), report, "{row}: one seed, one run");
+        let Some((invariant, words)) = expected else {
+            assert_eq!(report.broken, None, "{row}");
+            assert_eq!(report.happened.contains_key("upgrade"), upgraded, "{row}: {:?}", report.happened);
+            continue;
+        };
+        let broken = report.broken.unwrap_or_else(|| panic!("{row}: not found: {:?}", report.happened));
+        let legs = broken.sequence.steps.iter().flatten().flat_map(|step| step.legs.iter().flatten());
+        let mut came: Vec<&str> =
+            legs.filter_map(|leg| leg.method.as_deref().or(leg.act.as_deref())).collect();
+        came.sort_unstable();
+        assert_eq!((broken.invariant.as_str(), came.as_slice()), (invariant, words), "{row}");
+        let kept = format!("{source}\n{}", write_sequence(&broken.sequence));
+        let again = find(&kept, 0).broken.expect("the sequence stands in the file now");
+        assert_eq!((again.invariant, again.came), (broken.invariant, broken.came), "{row}");
+    }
+}
+
 #[test]
 fn what_cannot_be_tried_is_said() {
     let trial = Trial::new(&wasm("cash")).unwrap();
@@ -174,6 +341,12 @@ fn what_cannot_be_tried_is_said() {
         (line("[[invariant]]\nname = \"x\"\nholds = \"inflow(alice).paid == 1\""), "no query"),
         (line("[[invariant]]\nname = \"x\"\nfor = \"token\"\nholds = \"1\""), "only \"account\""),
         (line("[[invariant]]\nname = \"x\""), "either holds or never_falls"),
+        (line("[[invariant]]\nname = \"x\"\nnever_rises = \"supply\""), "never_rises with beyond"),
+        (good.replace("[fuzz.upgrades]", "[fuzz.upgrades]\nby = \"me\""), "rules no upgrades"),
+        (good.replace("[fuzz.upgrades]", "[fuzz.upgrades]\nby = \"itself\""), "a ruler schedules"),
+        (good.replace("[fuzz.upgrades]", "[fuzz.upgrades]\ndelay = \"soon\""), "is not a span"),
+        (good.replace("{ daily_max = 500 },", "{ day_max = 500 },"), "there is no \"day_max\""),
+        (good.replace("{ daily_max = 500 },", "500,"), "write tables by name"),
         ("format = 1\n".into(), "no [fuzz]"),
         (
             "format = 1\npolicy = \"other\"\n[fuzz]\naccounts = { a = [\"k\"] }\n".into(),
@@ -403,31 +576,11 @@ fn the_verbs_profile_fuzz_and_mutate_answer() {
 
 #[test]
 fn a_faulting_policy_is_told_its_way_out() {
-    // A module that admits and panics on every evaluation: it describes itself by bytes that stand in its data.
-    let description = dsm_abi::encode(&Description {
-        abi: dsm_abi::ABI_VERSION,
-        name: "panics".into(),
-        version: "1.0.0".into(),
-        summary: String::new(),
-        params: vec![],
-        methods: vec![],
-        queries: vec![],
-        denials: vec![],
-        evidence: vec![],
-        foreign_reads: vec![],
-    });
-    let data: String = description.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let text = format!(
-        "(module (memory (export \"memory\") 1 1) (data (i32.const 16) \"{data}\")
-           (func (export \"dsm_buf\") (param i32) (result i32) i32.const 1024)
-           (func (export \"dsm_evaluate\") (param i32) (result i64) unreachable)
-           (func (export \"dsm_view\") (param i32) (result i64) unreachable)
-           (func (export \"dsm_describe\") (result i64) i64.const {}))",
-        (16_u64 << 32) | description.len() as u64
-    );
+    // A module that admits and panics on every evaluation.
+    let wasm = raw(&described("panics"), "", "", "unreachable", "unreachable");
     let folder = tempfile::tempdir().unwrap();
     let (module, cases) = (folder.path().join("panics.wasm"), folder.path().join("cases.toml"));
-    std::fs::write(&module, wat::parse_str(text).unwrap()).unwrap();
+    std::fs::write(&module, wasm).unwrap();
     let source = "format = 1\n[fuzz]\naccounts = { alice = [\"alice-1\"] }\n[[case]]\nname = \"any\"\n\
                   legs = [{ by = \"alice\", do = \"burn\", amount = 1 }]\nfault = \"trap\"\n";
     std::fs::write(&cases, source).unwrap();
