@@ -15,6 +15,7 @@ mod bridged;
 mod composition;
 mod crash;
 mod evidence;
+mod pages;
 mod policies;
 mod refusals;
 mod upgrades;
