@@ -452,7 +452,7 @@ impl<'a> Model<'a> {
             return Ok(Some(OperationKind::Upgrade { token, policy_index: INDEX }));
         }
         if act == SCHEDULE || act == CANCEL {
-            if !self.upgrades.as_ref().is_some_and(|upgrades| !upgrades.by_itself) {
+            if self.upgrades.as_ref().is_none_or(|upgrades| upgrades.by_itself) {
                 return Err(format!("{act:?} is for sequences whose upgrades a ruler schedules"));
             }
             let args = if act == SCHEDULE {
