@@ -313,7 +313,9 @@ fn a_door_without_keys_answers_whoever_comes_directly_and_nobody_that_a_proxy_br
     let here = Facts { peer: address("127.0.0.1"), host: Some("127.0.0.1:7545"), ..facts() };
     let brought = Facts { forwarded_for: &["198.51.100.1"], relayed: true, ..here };
     let bank = bank().text;
-    let rows: &[(&str, Scopes, &[&str], Facts<'_>, Result<(), &str>)] = &[
+    // What strangers may, proxies that were named, what is asked, and what becomes of it.
+    type Row<'a> = (&'a str, Scopes, &'a [&'a str], Facts<'a>, Result<(), &'a str>);
+    let rows: &[Row<'_>] = &[
         ("who sits here", Scopes::ALL, &[], here, Ok(())),
         ("by another name of it", Scopes::ALL, &[], Facts { host: Some("localhost:7545"), ..here }, Ok(())),
         (
