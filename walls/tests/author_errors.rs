@@ -312,6 +312,27 @@ fn each_mistake_has_one_message_at_its_own_line() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Beside a mistake the author's functions stay, so that no import of theirs is called unused.
+#[test]
+fn a_mistake_takes_nothing_away() {
+    let file = syn::parse_file(GOOD).unwrap();
+    let Some(Item::Impl(mut item)) = file.items.into_iter().next() else { panic!("`impl` comes first") };
+    item.attrs.clear();
+    let kept = policy::unmarked(item.to_token_stream());
+    let kept: syn::ItemImpl = syn::parse2(kept).unwrap();
+    let names = |item: &syn::ItemImpl| -> Vec<String> {
+        let functions = item.items.iter().filter_map(|item| match item {
+            syn::ImplItem::Fn(function) => Some(function.sig.ident.to_string()),
+            _ => None,
+        });
+        functions.collect()
+    };
+    assert_eq!(names(&kept), names(&item));
+    let text = kept.to_token_stream().to_string();
+    assert!(!text.contains("[method]") && !text.contains("[query]") && text.contains("Ends it"), "{text}");
+    assert!(policy::unmarked(quote::quote!(struct Nothing;)).is_empty());
+}
+
 /// All mistakes of one block are told at once.
 #[test]
 fn mistakes_do_not_hide_each_other() {

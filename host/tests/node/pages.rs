@@ -149,18 +149,16 @@ fn a_draw_above_the_limit_of_cash_is_held_and_not_paid_out() {
     world.accept(sign(execute(&world, bob, hold_of(&world, alice)), &[bob]));
     assert_eq!(balance(&world, bob, token), 100);
 
-    // The page's limits: the sources of one transition are counted together with those before it, not with each other.
+    // The page's limits: the sources of one transition are counted together with those before it.
     let account = |n: u8| AccountId([n; 32]);
     let fourteen = (1..15).fold(world.by(alice), |draft, n| enlist(draft, account(n)));
     world.accept(both(fourteen));
+    let beside = |draft: Draft| draft.signer(bob.account, world.head(bob));
     let two = enlist(enlist(world.by(alice), account(15)), account(16));
-    world.accept(both(two));
-    let refusal = refused(
-        &world,
-        enlist(world.by(alice), account(17)).signer(bob.account, world.head(bob)),
-        &[alice, bob],
-    );
-    assert_eq!(refusal, "103", "seventeen stand there now");
+    assert_eq!(refused(&world, beside(two), &[alice, bob]), "103", "two where one fits");
+    world.accept(both(enlist(world.by(alice), account(15))));
+    let one = enlist(world.by(alice), account(16));
+    assert_eq!(refused(&world, beside(one), &[alice, bob]), "103", "sixteen stand there");
 }
 
 /// The pages of `wrapped` and `spend-limit`: what leaves over the bridge is burned, and burning is not limited.

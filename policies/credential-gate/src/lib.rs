@@ -64,7 +64,7 @@ pub enum Denied {
 pub enum Standing {
     /// It showed a credential.
     Admitted {
-        /// The position of the credential's issuer in the terms.
+        /// The credential's issuer.
         issuer: AccountId,
         /// The credential's serial.
         serial: Digest,
@@ -75,8 +75,8 @@ pub enum Standing {
     Barred,
 }
 
-/// The issuer's position is stored in one byte, and a revocation's key is a prefix, that byte and the serial.
-/// A key has 64 bytes: 248 of an account's 256 bits still tell any two apart.
+/// A revocation's key is a prefix, so many bytes of the issuer's account and the serial: 64 bytes, as many as a key has.
+/// 248 of an account's 256 bits still tell any two apart.
 const ISSUER_BYTES: usize = 31;
 const ISSUERS_MAX: usize = 32;
 const SCHEMA_BYTES_MAX: usize = 64;

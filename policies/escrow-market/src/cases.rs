@@ -135,6 +135,12 @@ fn offers() -> Vec<Case> {
         kept(Hold { kind: HoldKind::Pledge, ..escrow() }).refuses("a pledge is no escrow", Denied::NoHold),
         kept(Hold { id: HoldId([0x41; 32]), ..escrow() }).refuses("a hold not made", Denied::NoHold),
         offer(market()).refuses("an account without holds", Denied::NoHold),
+        kept(escrow())
+            .leg(SELLER, Action::Release { hold: escrow() })
+            .refuses("a hold that the seller gives up at once", Denied::NoHold),
+        kept(escrow())
+            .leg(SELLER, Action::Release { hold: Hold { id: HoldId([0x41; 32]), ..escrow() } })
+            .accepts("another hold is given up beside it", vec![becomes(Stage::Offered)]),
         funded(escrow()).invoke(CAROL, "offer", by(DELIVER_BY_MS)).refuses("another's hold", Denied::NoHold),
         funded(escrow())
             .at(DELIVER_BY_MS - 1)

@@ -15,9 +15,9 @@ extern crate alloc;
 
 use alloc::{string::String, vec::Vec};
 use dsm_policy::{
-    AccountId, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest, Execute,
-    Fields, Hold, HoldId, HoldKind, Key, KeyId, Mint, NewHold, Outcome, Params, Release, State, Transfer,
-    View, borsh, ensure, policy, text,
+    AccountId, Action, BorshDeserialize, BorshSerialize, Burn, Claim, Context, Denials, Deny, Digest,
+    Execute, Fields, Hold, HoldId, HoldKind, Key, KeyId, Leg, Mint, NewHold, Outcome, Params, Release, State,
+    Transfer, View, borsh, ensure, policy, text,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -208,6 +208,9 @@ impl EscrowMarket {
         let id = HoldId(hold.0);
         ensure(!context.state().has(deal_key(id)), Denied::DealExists.field("hold"))?;
         let Hold { beneficiary: seller, amount, expires_ms, .. } = own_escrow(context, id)?;
+        let given_up = |leg: &Leg| matches!(&leg.action, Action::Release { hold } if hold.id == id);
+        let hint = "the seller gives it up in this transition: make a new hold";
+        ensure(!context.siblings().any(given_up), Denied::NoHold.field("hold").hint(hint))?;
         let ends_ms = expires_ms.ok_or_else(|| Denied::NoEnd.field("hold"))?;
         ensure(seller != buyer, Denied::SelfDeal.field("hold"))?;
         let settled_ms = deliver_by_ms.saturating_add(self.settle_ms);

@@ -166,8 +166,10 @@ fn enlistments() -> Vec<Case> {
         sets(source_key(1, ALICE), &Source { draw_max: 7, ..source(100) }),
     ];
     let busy = || listed(empty(), ALICE, 1, &drawn(&source(100), &[40]));
-    let crowd = (1..=SOURCES_MAX as u8)
-        .fold(empty(), |scene, n| listed(scene, account(100 + n), u64::from(n), &source(1)));
+    let sources = |count| {
+        (1..=count).fold(empty(), |scene, n| listed(scene, account(100 + n), u64::from(n), &source(1)))
+    };
+    let (crowd, fifteen) = (sources(SOURCES_MAX as u8), sources(SOURCES_MAX as u8 - 1));
     let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     let long = "p".repeat(33);
     let widest = [&long[1..], "b", "c", "d", "e", "f", "g", "h"];
@@ -178,7 +180,7 @@ fn enlistments() -> Vec<Case> {
     let leave = |scene: Scene, account| scene.invoke(CAROL, "delist", vec![Value::Account(account)]);
     let same_key = pool().signed(CAROL, &[key(11)]).signed(DAVE, &[key(11)]);
     vec![
-        enlist(two(pool()), usual(CAROL)).accepts("enlist", entered),
+        enlist(two(pool()), usual(CAROL)).accepts("enlist", entered.clone()),
         enlist(two(busy()), usual(ALICE)).accepts("another place, the same promises", moved),
         enlist(two(busy()).at(END_MS), args(ALICE, 1, &served, 7, UNTIL_MS))
             .accepts("other terms, and what has expired is left out", stays),
@@ -187,6 +189,9 @@ fn enlistments() -> Vec<Case> {
             vec![sets(priority_key(account(101)), &1_u64), sets(source_key(1, account(101)), &source(1))],
         ),
         enlist(two(crowd), usual(CAROL)).refuses("one more than fit", Denied::TooManySources),
+        enlist(enlist(two(fifteen.clone()), usual(CAROL)), args(DAVE, 3, &served, 1, UNTIL_MS))
+            .refuses("two at once where one fits", Denied::TooManySources),
+        enlist(two(fifteen), usual(CAROL)).accepts("the last that fits", entered.clone()),
         enlist(two(pool()), args(CAROL, 3, &served, 1_000, START_MS)).accepts(
             "an end that is now",
             vec![

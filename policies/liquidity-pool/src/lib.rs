@@ -297,7 +297,8 @@ impl LiquidityPool {
             }
             None => {
                 let others = state.scan::<Source>(SOURCES, &[], SOURCES_MAX).len();
-                ensure(others < SOURCES_MAX as usize, Denied::TooManySources)?;
+                let entering = calls(context, "enlist").count();
+                ensure(others + entering <= SOURCES_MAX as usize, Denied::TooManySources)?;
                 (0, Vec::new())
             }
         };
@@ -577,16 +578,8 @@ fn ends(context: &mut Context<'_>, hold: &Hold, executed: bool) -> Outcome {
 fn keeps_promise(context: &Context<'_>) -> Outcome {
     let own = context.actor();
     let Some((_, source)) = find(&context.state(), own) else { return Ok(()) };
-    let token = context.token().id;
-    let offers = |leg: &Leg| {
-        leg.token == token
-            && leg.actor == own
-            && matches!(&leg.action, Action::Invoke { method, .. } if method == "offer")
-    };
-    ensure(
-        !context.siblings().any(offers),
-        Denied::OneAtATime.field("actor").hint("make two transitions of it"),
-    )?;
+    let offers = calls(context, "offer").any(|leg| leg.actor == own);
+    ensure(!offers, Denied::OneAtATime.field("actor").hint("make two transitions of it"))?;
     let moved = outgoing(context).try_fold(0, math::add)?;
     let free = source.free(context.time_ms())?;
     let available = context.available(own);
@@ -601,13 +594,26 @@ fn keeps_promise(context: &Context<'_>) -> Outcome {
 
 /// What each leg of the actor takes out of its available units of this token.
 fn outgoing<'a>(context: &Context<'a>) -> impl Iterator<Item = u128> + use<'a> {
-    let (own, token) = (context.actor(), context.token().id);
-    let legs = context.legs().iter().filter(move |leg| leg.token == token && leg.actor == own);
-    legs.filter_map(|leg| match &leg.action {
+    let own = context.actor();
+    legs_of(context).filter(move |leg| leg.actor == own).filter_map(|leg| match &leg.action {
         Action::Transfer { amount, .. } | Action::Burn { amount } | Action::Hold { amount, .. } => {
             Some(*amount)
         }
         _ => None,
+    })
+}
+
+/// The legs of this token, the judged one included.
+fn legs_of<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Leg> + use<'a> {
+    let token = context.token().id;
+    context.legs().iter().filter(move |leg| leg.token == token)
+}
+
+/// The legs that call a method of this policy.
+fn calls<'a>(context: &Context<'a>, name: &'static str) -> impl Iterator<Item = &'a Leg> + use<'a> {
+    let own = context.policy_index();
+    legs_of(context).filter(move |leg| {
+        matches!(&leg.action, Action::Invoke { policy_index, method, .. } if *policy_index == own && method == name)
     })
 }
 

@@ -23,7 +23,12 @@ use proc_macro::TokenStream;
 /// policy of the token is accepted unless `bystander` refuses it.
 #[proc_macro_attribute]
 pub fn policy(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    policy::expand(attribute.into(), item.into()).unwrap_or_else(|error| error.into_compile_error()).into()
+    let expanded = policy::expand(attribute.into(), item.clone().into()).unwrap_or_else(|error| {
+        let mut told = error.into_compile_error();
+        told.extend(policy::unmarked(item.into()));
+        told
+    });
+    expanded.into()
 }
 
 /// Makes a struct's fields the parameters of a policy. Each needs a doc comment: it becomes help for people.
