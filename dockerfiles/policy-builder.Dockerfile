@@ -4,7 +4,7 @@
 # snapshots: APT_SOURCE is a line of sources.list that names one.
 ARG BASE_IMAGE=debian:bookworm-slim
 
-FROM ${BASE_IMAGE} AS build
+FROM ${BASE_IMAGE} AS toolchain
 ARG RUST_VERSION=1.96.0+dfsg1-1~deb12u2
 ARG LLD_VERSION=1:14.0.6-12
 ARG APT_SOURCE=
@@ -13,6 +13,8 @@ RUN if [ -n "${APT_SOURCE}" ]; then echo "${APT_SOURCE}" >/etc/apt/sources.list.
     && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev lld lld-14=${LLD_VERSION} \
         rustc-web=${RUST_VERSION} cargo-web=${RUST_VERSION} rust-web-src=${RUST_VERSION} \
     && rm -rf /var/lib/apt/lists/*
+
+FROM toolchain AS build
 WORKDIR /src
 COPY . .
 # The secret `cargo` is a configuration of cargo, for those who reach the registry through a mirror or a proxy.
