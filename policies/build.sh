@@ -4,6 +4,7 @@
 #   ./build.sh           builds every policy into dist/ and writes dist.lock
 #   ./build.sh --check   builds into a temporary directory, runs the behaviour tests, compares with dist/
 #   ./build.sh --into D  builds every policy into the directory D and does nothing else
+#   ./build.sh --named D the same, with the names of functions in it, for `dsm policy profile` and `mutate`
 #
 # Toolchain: rustup's target wasm32v1-none where it is installed, else Debian's rustc-web, cargo-web,
 # rust-web-src and lld, with `core` and `alloc` built once into .sysroot/.
@@ -118,12 +119,13 @@ case "${1-}" in
         build_into "$fresh"
         check "$fresh"
         ;;
-    --into)
-        mkdir -p "${2:?"usage: build.sh --into DIR"}"
+    --into | --named)
+        mkdir -p "${2:?"usage: build.sh $1 DIR"}"
+        [ "$1" = --into ] || export CARGO_PROFILE_RELEASE_STRIP=false
         build_into "$(cd "$2" && pwd)"
         ;;
     *)
-        echo "usage: build.sh [--check | --into DIR]" >&2
+        echo "usage: build.sh [--check | --into DIR | --named DIR]" >&2
         exit 2
         ;;
 esac

@@ -384,6 +384,28 @@ fn turned_comparisons_are_noticed_by_each_policy_s_own_cases() {
     assert!(mutants(&wasm("cash"), "no function of this name").is_empty());
 }
 
+/// Where `policies/build.sh --named` has put the modules with the names of their functions.
+const NAMED: &str = "DSM_NAMED_POLICIES";
+
+/// In the author's own functions, where most comparisons are of the policy and not of a copy or an allocator. What is
+/// left there, too, are lengths that Borsh compares and halves of numbers that no case is large enough for.
+#[test]
+fn turned_comparisons_in_an_author_s_own_functions_are_noticed() {
+    let Some(folder) = std::env::var_os(NAMED) else {
+        eprintln!("skipped: {NAMED} says where modules with names are");
+        return;
+    };
+    for Standard { name, cases, .. } in standards() {
+        let file = Path::new(&folder).join(name).with_extension("wasm");
+        let named = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mutated = mutate(&named, &cases, &name.replace('-', "_"), 24).unwrap();
+        let (killed, tried) = (mutated.killed, mutated.tried);
+        println!("{name}: {killed} of {tried} noticed, of {} comparisons", mutated.comparisons);
+        assert_eq!(tried, 24, "{name}: its functions have names");
+        assert!(killed * 10 >= tried * 6, "{name}: {killed} of {tried}: {:?}", mutated.survivors);
+    }
+}
+
 #[test]
 fn the_functions_add_up_to_the_fuel_of_the_module_as_it_is() {
     for Standard { name, cases, .. } in standards() {
