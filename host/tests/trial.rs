@@ -395,7 +395,7 @@ fn turned_comparisons_in_an_author_s_own_functions_are_noticed() {
         eprintln!("skipped: {NAMED} says where modules with names are");
         return;
     };
-    for Standard { name, cases, .. } in standards() {
+    let turn = |Standard { name, cases, .. }: Standard| {
         let file = Path::new(&folder).join(name).with_extension("wasm");
         let named = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mutated = mutate(&named, &cases, &name.replace('-', "_"), 24).unwrap();
@@ -403,7 +403,12 @@ fn turned_comparisons_in_an_author_s_own_functions_are_noticed() {
         println!("{name}: {killed} of {tried} noticed, of {} comparisons", mutated.comparisons);
         assert_eq!(tried, 24, "{name}: its functions have names");
         assert!(killed * 10 >= tried * 6, "{name}: {killed} of {tried}: {:?}", mutated.survivors);
-    }
+    };
+    std::thread::scope(|scope| {
+        for standard in standards() {
+            scope.spawn(|| turn(standard));
+        }
+    });
 }
 
 #[test]
