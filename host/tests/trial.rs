@@ -367,22 +367,26 @@ fn what_cannot_be_tried_is_said() {
 /// allocator, of copies and of bounds that no input reaches.
 const NOTICED_OF_TEN: usize = 2;
 
+/// Turns `most` comparisons of the functions whose name contains `within`; of ten, so many are noticed.
+fn turn(name: &str, wasm: &[u8], cases: &[Case], within: &str, most: usize, noticed_of_ten: usize) {
+    let mutated = mutate(wasm, cases, within, most).unwrap();
+    let (killed, tried) = (mutated.killed, mutated.tried);
+    println!("{name}: {killed} of {tried} noticed, of {} comparisons", mutated.comparisons);
+    assert_eq!(tried, most, "{name}: there are as many, in functions with such names");
+    assert_eq!(killed + mutated.survivors.len(), tried, "{name}");
+    assert!(killed * 10 >= tried * noticed_of_ten, "{name}: {killed} of {tried}: {:?}", mutated.survivors);
+}
+
 #[test]
 fn turned_comparisons_are_noticed_by_each_policy_s_own_cases() {
     for Standard { name, cases, .. } in standards() {
-        let mutated = mutate(&wasm(name), &cases, "", 12).unwrap();
-        let (killed, tried) = (mutated.killed, mutated.tried);
-        println!("{name}: {killed} of {tried} noticed, of {} comparisons", mutated.comparisons);
-        assert_eq!(tried, 12, "{name}");
-        assert_eq!(killed + mutated.survivors.len(), tried, "{name}");
-        assert!(
-            killed * 10 >= tried * NOTICED_OF_TEN,
-            "{name}: {killed} of {tried}: {:?}",
-            mutated.survivors
-        );
+        turn(name, &wasm(name), &cases, "", 12, NOTICED_OF_TEN);
     }
     assert!(mutants(&wasm("cash"), "no function of this name").is_empty());
 }
+
+/// Of ten in an author's own functions.
+const NOTICED_OF_TEN_OWN: usize = 6;
 
 /// Where `policies/build.sh --named` has put the modules with the names of their functions.
 const NAMED: &str = "DSM_NAMED_POLICIES";
@@ -395,18 +399,14 @@ fn turned_comparisons_in_an_author_s_own_functions_are_noticed() {
         eprintln!("skipped: {NAMED} says where modules with names are");
         return;
     };
-    let turn = |Standard { name, cases, .. }: Standard| {
+    let turn_own = |Standard { name, cases, .. }: Standard| {
         let file = Path::new(&folder).join(name).with_extension("wasm");
         let named = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let mutated = mutate(&named, &cases, &name.replace('-', "_"), 24).unwrap();
-        let (killed, tried) = (mutated.killed, mutated.tried);
-        println!("{name}: {killed} of {tried} noticed, of {} comparisons", mutated.comparisons);
-        assert_eq!(tried, 24, "{name}: its functions have names");
-        assert!(killed * 10 >= tried * 6, "{name}: {killed} of {tried}: {:?}", mutated.survivors);
+        turn(name, &named, &cases, &name.replace('-', "_"), 24, NOTICED_OF_TEN_OWN);
     };
     std::thread::scope(|scope| {
         for standard in standards() {
-            scope.spawn(|| turn(standard));
+            scope.spawn(|| turn_own(standard));
         }
     });
 }

@@ -191,7 +191,7 @@ fn enlistments() -> Vec<Case> {
         enlist(two(crowd), usual(CAROL)).refuses("one more than fit", Denied::TooManySources),
         enlist(enlist(two(fifteen.clone()), usual(CAROL)), args(DAVE, 3, &served, 1, UNTIL_MS))
             .refuses("two at once where one fits", Denied::TooManySources),
-        enlist(two(fifteen), usual(CAROL)).accepts("the last that fits", entered.clone()),
+        enlist(two(fifteen), usual(CAROL)).accepts("the last that fits", entered),
         enlist(two(pool()), args(CAROL, 3, &served, 1_000, START_MS)).accepts(
             "an end that is now",
             vec![
